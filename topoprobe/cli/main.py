@@ -1,0 +1,74 @@
+"""The `topoprobe` program: its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from topoprobe import __version__
+from topoprobe.cli import scan, schema
+from topoprobe.errors import TopoprobeError
+
+app = typer.Typer(
+    name="topoprobe",
+    help="Find out how a machine is wired, measure what its links give, and place work by it.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"topoprobe {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Declare the options that every command shares."""
+
+
+for _command in (scan, schema):
+    _command.register(app)
+
+
+def main() -> None:
+    """Run the command line and end the process with the exit code of docs/design.md."""
+    try:
+        app(standalone_mode=True)
+    except TopoprobeError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _complain("interrupted.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader went away (`topoprobe scan | head`); keep the interpreter from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("TOPOPROBE_TRACEBACK"):
+            traceback.print_exc()
+        _complain(
+            f"internal error ({type(error).__name__}: {error}); please report it with the output "
+            "of TOPOPROBE_TRACEBACK=1."
+        )
+        sys.exit(70)
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"topoprobe: {message}\n")

@@ -1,0 +1,112 @@
+"""Where output goes: stdout, or a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from topoprobe.errors import InputError, UsageError
+
+
+def read_input(name: str) -> bytes:
+    """Read a file, or stdin for ``-``.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it cannot be read.
+    """
+    if name == "-":
+        return sys.stdin.buffer.read()
+    path = Path(name)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{name} does not exist; give the path of a file.") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{name} is a folder; give the path of a file.") from error
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}.") from error
+
+
+def refuse_existing(target: str, force: bool) -> None:
+    """Check, before any work is done, that `target` may be written.
+
+    Raises
+    ------
+    UsageError
+        If it exists and `force` is not set, or its folder cannot be written.
+    """
+    if target == "-":
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise UsageError(f"{target} is a folder; give the name of a file in it.")
+    if path.exists() and not force:
+        raise UsageError(f"{target} already exists; add --force to replace it.")
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; create it, or write somewhere else.")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder} cannot be written; choose another folder.")
+
+
+def make_folder(target: str) -> Path:
+    """Create an output folder, with its parents.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be created or written.
+    """
+    path = Path(target)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"The folder {target} cannot be written: {error.strerror}; choose another one."
+        ) from error
+    return path
+
+
+def write_output(target: str | Path, data: bytes) -> None:
+    """Write `data` to a file atomically (temporary name, then rename), or to stdout for ``-``.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written; nothing is left behind.
+    """
+    if str(target) == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(target)
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

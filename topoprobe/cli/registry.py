@@ -1,0 +1,32 @@
+"""The doors to the outer folders, which mypy cannot follow in a checkout (docs/design.md)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import cast
+
+from topoprobe.measure.benchmark import Benchmark
+from topoprobe.records.calibration import CalibrationDocument
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import ResultsDocument
+from topoprobe.records.run import RunDocument
+
+
+def benchmarks() -> tuple[Benchmark, ...]:
+    """Return every benchmark, in the order in which the suite runs them."""
+    return cast("tuple[Benchmark, ...]", importlib.import_module("topoprobe.microbench").BENCHMARKS)
+
+
+def render_report(
+    *,
+    machine: MachineDocument | None,
+    results: ResultsDocument | None,
+    calibration: CalibrationDocument | None,
+    run: RunDocument | None,
+) -> str:
+    """Return the HTML report of the documents that there are."""
+    render = cast(
+        "Callable[..., str]", importlib.import_module("topoprobe.reports.page").render_page
+    )
+    return render(machine=machine, results=results, calibration=calibration, run=run)

@@ -1,0 +1,60 @@
+"""Notes and progress on stderr: for people only, silent when asked, plain when piped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Progress(Protocol):
+    """What a long command tells: how far it is, and what it does now."""
+
+    def __call__(self, done_ratio: float, text: str) -> None: ...
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Write one line on stderr unless quiet."""
+    if not quiet:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a rich console that obeys NO_COLOR, TERM=dumb and pipes."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+@contextmanager
+def progress_bar(title: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """Show a progress bar on a terminal; write nothing into a pipe.
+
+    Yields
+    ------
+    Progress
+        Call it with the share that is done (0 to 1) and a short text.
+    """
+    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda done_ratio, text: None
+        return
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    with Bar(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[text]}"),
+        console=console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(title, total=1.0, text="")
+        yield lambda done_ratio, text: bar.update(task, completed=done_ratio, text=text)

@@ -1,0 +1,125 @@
+"""What a benchmark is: a value with a name, a sentence, a revision, and two questions.
+
+The registry of benchmarks is an ordered tuple in `topoprobe.microbench`; adding one is one file
+and one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from topoprobe.records.base import Status
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import Conditions, Series
+
+
+class Clock(Protocol):
+    """A monotonic clock in seconds."""
+
+    def __call__(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much time and memory a benchmark may take.
+
+    Attributes
+    ----------
+    suite : str
+        ``quick``, ``standard`` or ``full``.
+    num_samples : int
+        Steady samples wanted per series; fewer only when `max_series_s` runs out.
+    max_series_s : float
+        Longest time for one series, warm-up included.
+    memory_bytes : int
+        Most memory that a benchmark may hold at once.
+    """
+
+    suite: str
+    num_samples: int
+    max_series_s: float
+    memory_bytes: int
+
+
+class Interrupted(Exception):
+    """The person asked to stop; what was measured so far is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a running benchmark is given by its caller.
+
+    Attributes
+    ----------
+    budget : Budget
+        Time, samples and memory.
+    clock : Clock
+        Monotonic seconds; the only clock a benchmark reads.
+    conditions : callable
+        Returns the machine's state since its previous call (one per sample).
+    progress : callable
+        Told a short text whenever a new series begins.
+    should_stop : callable
+        True once the person asked to stop; checked between samples.
+    cpus : tuple of int
+        CPUs this process may run on, one thread each, nearest first.
+    scratch : str
+        A folder for temporary files on the disk to be measured; removed by the caller.
+    """
+
+    budget: Budget
+    clock: Clock
+    conditions: Callable[[], Conditions | None]
+    cpus: tuple[int, ...]
+    scratch: str
+    progress: Callable[[str], None] = field(default=lambda text: None)
+    should_stop: Callable[[], bool] = field(default=lambda: False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a benchmark hands back: its series, and a status for the whole.
+
+    The status is ``ok`` when any series is; a reason is given otherwise.
+    """
+
+    series: tuple[Series, ...]
+    status: Status = Status.OK
+    reason: str | None = None
+
+
+class Benchmark(Protocol):
+    """One experiment.
+
+    Attributes
+    ----------
+    name : str
+        Dotted, as ``cpu.stream``; what ``--only`` matches.
+    summary : str
+        One sentence in the imperative.
+    revision : int
+        Changed when its numbers stop being comparable.
+    seconds : float
+        About how long the quick suite takes on it, for ``--dry-run`` and the progress bar.
+    """
+
+    name: str
+    summary: str
+    revision: int
+    seconds: float
+
+    def missing(self, machine: MachineDocument) -> str | None:
+        """Say why it cannot run here, or None."""
+
+    def run(self, machine: MachineDocument, context: Context) -> Outcome:
+        """Measure.
+
+        Raises
+        ------
+        Interrupted
+            If the person asked to stop.
+        MeasurementFailed
+            If nothing could be measured.
+        """

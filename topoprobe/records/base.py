@@ -1,0 +1,72 @@
+"""What every record has in common, and the `Estimate` that every calibrated number is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen record; fields that it does not know are refused.
+
+    Subclasses repeat ``frozen=True, kw_only=True``: type checkers and msgspec ask for it.
+    """
+
+
+class Status(StrEnum):
+    """What became of a measurement; everything but ``ok`` comes with a reason."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    UNSTABLE = "unstable"
+
+
+class Source(StrEnum):
+    """Where a number comes from: measured here, derived from measured ones, or printed nominal."""
+
+    MEASURED = "measured"
+    DERIVED = "derived"
+    NOMINAL = "nominal"
+
+
+class Estimate(Record, frozen=True, kw_only=True):
+    """A number with its 95 % interval and its origin.
+
+    Attributes
+    ----------
+    value : float
+        The estimate, in the unit that the field holding it names.
+    low, high : float
+        A 95 % interval; equal to `value` where `source` is ``nominal``.
+    source : Source
+        Whether it was measured, derived or is nominal.
+    n : int
+        Number of samples behind it; 0 for a nominal number.
+    evidence : str
+        What it rests on: the experiment and its factors, or the document that states it.
+    """
+
+    value: float
+    low: float
+    high: float
+    source: Source
+    n: int
+    evidence: str
+
+
+class Missing(Record, frozen=True, kw_only=True):
+    """A number that could not be given, and why."""
+
+    subject: str
+    fact: str
+    reason: str
+
+
+class Tool(Record, frozen=True, kw_only=True):
+    """The program that wrote a document."""
+
+    name: str = "topoprobe"
+    tool_version: str
+    revision: str | None = None

@@ -1,0 +1,240 @@
+"""The calibration document: every number that a scheduler needs, as an estimate with its interval.
+
+This is the public contract with other serving stacks; a field never changes its meaning within a
+version.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from topoprobe.records.base import Estimate, Missing, Record, Tool
+from topoprobe.records.machine import MachineDocument
+
+
+class StreamRate(Record, frozen=True, kw_only=True):
+    """Best sustained rate of one STREAM kernel, over the competing variants."""
+
+    kernel: Literal["copy", "scale", "add", "triad", "read", "write"]
+    num_threads: int | None
+    variant: str
+    rate_bytes_per_s: Estimate
+
+
+class ComputeRate(Record, frozen=True, kw_only=True):
+    """An arithmetic ceiling: a loop of fused multiply-adds, or a matrix product."""
+
+    dtype: str
+    method: Literal["fma", "gemm"]
+    num_threads: int | None
+    variant: str
+    rate_flop_per_s: Estimate
+
+
+class RooflinePoint(Record, frozen=True, kw_only=True):
+    """Attained arithmetic rate at one arithmetic intensity."""
+
+    dtype: str
+    intensity_flop_per_byte: float
+    num_threads: int | None
+    rate_flop_per_s: Estimate
+
+
+class LoadedLatencyPoint(Record, frozen=True, kw_only=True):
+    """Memory latency seen by one thread while others draw a given bandwidth."""
+
+    load_bytes_per_s: Estimate
+    latency_s: Estimate
+
+
+class SwapRate(Record, frozen=True, kw_only=True):
+    """Rate of moving KV blocks between a device pool and a host pool.
+
+    `direction` ``out`` is device to host; `load` tells whether a decode-like load ran beside it.
+    """
+
+    direction: Literal["out", "in"]
+    layout: Literal["contiguous", "scattered"]
+    load: Literal["idle", "beside_compute"]
+    block_bytes: int
+    rate_bytes_per_s: Estimate
+
+
+class SwapLaw(Record, frozen=True, kw_only=True):
+    """Time of a swap of n blocks of b bytes: ``n * latency_s + n * b / bandwidth`` (alpha-beta)."""
+
+    direction: Literal["out", "in"]
+    layout: Literal["contiguous", "scattered"]
+    latency_s: Estimate
+    bandwidth_bytes_per_s: Estimate
+    max_error_ratio: float
+
+
+class StorageRate(Record, frozen=True, kw_only=True):
+    """Sustained rate of the disk tier."""
+
+    name: str
+    operation: Literal["read", "write"]
+    is_direct: bool
+    block_bytes: int
+    rate_bytes_per_s: Estimate
+
+
+class PowerLaw(Record, frozen=True, kw_only=True):
+    """Device power and energy coefficients."""
+
+    idle_w: Estimate | None = None
+    energy_per_flop_j: Estimate | None = None
+    energy_per_byte_j: Estimate | None = None
+
+
+class DeviceCalibration(Record, frozen=True, kw_only=True):
+    """What one device gives. `device` is a node id of the machine: a package or a GPU."""
+
+    device: str
+    kind: Literal["cpu", "gpu"]
+    name: str
+    memory_bytes: Estimate | None = None
+    memory_bandwidth_bytes_per_s: Estimate | None = None
+    memory_latency_s: Estimate | None = None
+    launch_overhead_s: Estimate | None = None
+    stream: tuple[StreamRate, ...] = ()
+    compute: tuple[ComputeRate, ...] = ()
+    roofline: tuple[RooflinePoint, ...] = ()
+    host_swap: tuple[SwapRate, ...] = ()
+    swap_laws: tuple[SwapLaw, ...] = ()
+    storage: tuple[StorageRate, ...] = ()
+    power: PowerLaw | None = None
+
+
+class LinkCalibration(Record, frozen=True, kw_only=True):
+    """What one link gives; `link` is a link id of the machine."""
+
+    link: str
+    latency_s: Estimate | None = None
+    a_to_b_bytes_per_s: Estimate | None = None
+    b_to_a_bytes_per_s: Estimate | None = None
+    both_bytes_per_s: Estimate | None = None
+
+
+class FlowShare(Record, frozen=True, kw_only=True):
+    """One flow of a concurrent set: alone, together, and the ratio."""
+
+    flow: str
+    solo_per_s: Estimate
+    shared_per_s: Estimate
+    slowdown_ratio: Estimate
+
+
+class FlowSetShare(Record, frozen=True, kw_only=True):
+    """A concurrent set measured in a common window.
+
+    `jain_ratio` is Jain's index over ``shared / solo`` of its flows, 1 when all suffer alike.
+    """
+
+    flows: tuple[FlowShare, ...]
+    jain_ratio: Estimate
+    max_min_ratio: Estimate
+
+
+class SlowdownMatrix(Record, frozen=True, kw_only=True):
+    """Slowdown of each victim (row) beside each aggressor (column); None where not measured."""
+
+    flows: tuple[str, ...]
+    slowdown_victim_aggressor: tuple[tuple[Estimate | None, ...], ...]
+
+
+class Contention(Record, frozen=True, kw_only=True):
+    """How flows share one resource of the machine."""
+
+    resource: str
+    capacity_bytes_per_s: Estimate | None = None
+    sharing_law: Literal["per_transaction", "byte_fair", "oldest_first"] | None = None
+    sharing_exponent: Estimate | None = None
+    loaded_latency: tuple[LoadedLatencyPoint, ...] = ()
+    slowdown: SlowdownMatrix | None = None
+    sets: tuple[FlowSetShare, ...] = ()
+
+
+class ModelShape(Record, frozen=True, kw_only=True):
+    """The shape of a decoder-only transformer (Llama family).
+
+    `intermediate_size` is the width of the gated MLP; `dtype_bytes` the size of a weight and of a
+    KV element.
+    """
+
+    name: str
+    num_layers: int
+    hidden_size: int
+    intermediate_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    dtype: str
+    dtype_bytes: int
+    has_tied_embeddings: bool = False
+    rope_theta: float = 10000.0
+    norm_epsilon: float = 1e-5
+
+
+class Coefficient(Record, frozen=True, kw_only=True):
+    """One non-negative coefficient of a step-cost law, and the feature it multiplies."""
+
+    feature: str
+    unit: str
+    estimate: Estimate
+
+
+class FeatureRange(Record, frozen=True, kw_only=True):
+    """The range of a feature that the fit has seen; beyond it a prediction is an extrapolation."""
+
+    feature: str
+    low: float
+    high: float
+
+
+class ModelCost(Record, frozen=True, kw_only=True):
+    """Step-cost law of one model on one worker: fitted on some shapes, validated on others.
+
+    ``mean_error_ratio`` and ``max_error_ratio`` are relative errors on the validation shapes, None
+    where the law is nominal and nothing was measured.
+    """
+
+    model: ModelShape
+    devices: tuple[str, ...]
+    law: Literal["roofline"] = "roofline"
+    coefficients: tuple[Coefficient, ...]
+    num_fit_shapes: int
+    num_validation_shapes: int
+    mean_error_ratio: float | None = None
+    max_error_ratio: float | None = None
+    ranges: tuple[FeatureRange, ...] = ()
+
+
+class CalibrationVerdict(Record, frozen=True, kw_only=True):
+    """Something a person should know before trusting a number."""
+
+    level: Literal["OK", "WARN", "FAIL"]
+    check: str
+    subject: str
+    evidence: str
+    fix: str
+
+
+class CalibrationDocument(
+    Record, frozen=True, kw_only=True, tag_field="schema", tag="topoprobe.calibration"
+):
+    """A machine and every number a scheduler needs about it."""
+
+    version: int = 1
+    tool: Tool
+    machine: MachineDocument
+    created_at: str | None = None
+    results: tuple[str, ...] = ()
+    devices: tuple[DeviceCalibration, ...] = ()
+    links: tuple[LinkCalibration, ...] = ()
+    contention: tuple[Contention, ...] = ()
+    models: tuple[ModelCost, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    verdicts: tuple[CalibrationVerdict, ...] = ()

@@ -1,0 +1,283 @@
+"""The machine document: nodes, links, path classes, and what is unknown or contradictory.
+
+The PCI tree is folded to what people talk about. A host bridge (root complex) owns its root ports,
+a PCIe switch is one node that owns its upstream and downstream ports, and a link joins two nodes
+through two ports. Containment (host, package, NUMA node, host bridge) is `Node.parent`; a physical
+connection is a `Link`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from topoprobe.records.base import Missing, Record, Tool
+
+
+class PortRole(StrEnum):
+    """Which side of a PCIe link a bridge function is."""
+
+    ROOT = "root"
+    UPSTREAM = "upstream"
+    DOWNSTREAM = "downstream"
+    UNKNOWN = "unknown"
+
+
+class LinkKind(StrEnum):
+    """The technology of a physical connection."""
+
+    PCIE = "pcie"
+    NVLINK = "nvlink"
+    XGMI = "xgmi"
+    C2C = "c2c"
+    INTER_SOCKET = "inter_socket"
+    NETWORK = "network"
+    OTHER = "other"
+
+
+class Capability(Record, frozen=True, kw_only=True):
+    """What a port or a link can carry.
+
+    Attributes
+    ----------
+    bandwidth_bytes_per_s : float or None
+        One direction, after line encoding, before packet headers.
+    transfers_per_s : float or None
+        Signalling rate of a lane (8 GT/s is 8e9).
+    num_lanes : int or None
+        Lanes of a PCIe link.
+    """
+
+    bandwidth_bytes_per_s: float | None = None
+    transfers_per_s: float | None = None
+    num_lanes: int | None = None
+
+
+class Port(Record, frozen=True, kw_only=True):
+    """One PCI bridge function: a root port, or a port of a switch."""
+
+    address: str
+    role: PortRole
+    maximum: Capability | None = None
+    current: Capability | None = None
+
+
+class Cache(Record, frozen=True, kw_only=True):
+    """One level of CPU cache; `num_instances` of them in the package."""
+
+    level: int
+    type: Literal["data", "instruction", "unified"]
+    size_bytes: int
+    num_instances: int
+
+
+class NicPort(Record, frozen=True, kw_only=True):
+    """One network port of a NIC function, by its Linux interface or verbs names."""
+
+    name: str
+    net_interface: str | None = None
+    verbs_device: str | None = None
+    link_layer: str | None = None
+    state: str | None = None
+    rate_bits_per_s: float | None = None
+
+
+class Node(Record, frozen=True, kw_only=True, tag_field="kind"):
+    """One thing in the machine. `parent` is the node that contains it, None for the host."""
+
+    id: str
+    name: str
+    parent: str | None = None
+
+
+class Host(Node, frozen=True, kw_only=True, tag="host"):
+    """The machine itself (one operating system)."""
+
+    operating_system: str | None = None
+    product: str | None = None
+    is_virtual: bool | None = None
+    virtualization: str | None = None
+
+
+class Package(Node, frozen=True, kw_only=True, tag="package"):
+    """A CPU socket."""
+
+    os_index: int
+    vendor: str | None = None
+    architecture: str | None = None
+    num_cores: int | None = None
+    num_threads: int | None = None
+    cpus: tuple[int, ...] = ()
+    base_clock_hz: float | None = None
+    instruction_sets: tuple[str, ...] = ()
+    caches: tuple[Cache, ...] = ()
+
+
+class Numa(Node, frozen=True, kw_only=True, tag="numa"):
+    """A NUMA node: memory and the CPUs near it."""
+
+    os_index: int
+    memory_bytes: int | None = None
+    cpus: tuple[int, ...] = ()
+    distances: tuple[int, ...] = ()
+
+
+class PciNode(Node, frozen=True, kw_only=True):
+    """What every node with a PCI function has; addresses are ``dddd:bb:dd.f`` in lower case."""
+
+    pci_address: str | None = None
+    pci_class: str | None = None
+    pci_vendor: str | None = None
+    pci_device: str | None = None
+    numa_index: int | None = None
+    cpus: tuple[int, ...] = ()
+
+
+class HostBridge(PciNode, frozen=True, kw_only=True, tag="host_bridge"):
+    """A root complex; `pci_address` is ``dddd:bb``, its first bus."""
+
+    ports: tuple[Port, ...] = ()
+
+
+class PcieSwitch(PciNode, frozen=True, kw_only=True, tag="pcie_switch"):
+    """A PCIe switch (or bridge below a root port); `pci_address` is its upstream port."""
+
+    ports: tuple[Port, ...] = ()
+
+
+class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
+    """A GPU or other compute accelerator, one per PCI device."""
+
+    index: int | None = None
+    uuid: str | None = None
+    memory_bytes: int | None = None
+    bar1_bytes: int | None = None
+    compute_capability: str | None = None
+    driver: str | None = None
+    num_nvlinks: int | None = None
+    is_mig_enabled: bool | None = None
+
+
+class Partition(PciNode, frozen=True, kw_only=True, tag="partition"):
+    """A slice of a device: a MIG instance, an SR-IOV virtual function, an MI300 partition."""
+
+    partition_kind: str | None = None
+
+
+class Nic(PciNode, frozen=True, kw_only=True, tag="nic"):
+    """One PCI function with network ports."""
+
+    ports: tuple[NicPort, ...] = ()
+    driver: str | None = None
+
+
+class Nvme(PciNode, frozen=True, kw_only=True, tag="nvme"):
+    """An NVMe drive, or another PCI function that carries block devices."""
+
+    block_devices: tuple[str, ...] = ()
+    size_bytes: int | None = None
+
+
+class NvSwitch(PciNode, frozen=True, kw_only=True, tag="nvswitch"):
+    """An NVSwitch."""
+
+
+class CxlMemory(PciNode, frozen=True, kw_only=True, tag="cxl_memory"):
+    """A CXL memory expander."""
+
+    memory_bytes: int | None = None
+
+
+class Other(PciNode, frozen=True, kw_only=True, tag="other"):
+    """A PCI function of no interest to a scheduler, kept so that nothing is hidden."""
+
+    role: str | None = None
+
+
+AnyNode = (
+    Host | Package | Numa | HostBridge | PcieSwitch | Gpu | Partition | Nic | Nvme | NvSwitch
+    | CxlMemory | Other
+)  # fmt: skip
+
+
+class Link(Record, frozen=True, kw_only=True):
+    """A physical connection between two nodes.
+
+    Attributes
+    ----------
+    a, b : str
+        Node ids; for PCIe `a` is the end nearer to the CPU.
+    a_port, b_port : str or None
+        Addresses of the ports at each end, where known.
+    wire : str
+        Links with the same wire are one physical connection seen by several functions.
+    count : int
+        Parallel lanes of the same kind bundled (NVLinks between two nodes).
+    a_capability, b_capability : Capability or None
+        What each end's port could do.
+    nominal : Capability or None
+        The lesser of both ends; None where neither is known.
+    current : Capability or None
+        As negotiated when read; an idle GPU shows Gen1 here.
+    """
+
+    id: str
+    kind: LinkKind
+    a: str
+    b: str
+    a_port: str | None = None
+    b_port: str | None = None
+    wire: str
+    count: int = 1
+    a_capability: Capability | None = None
+    b_capability: Capability | None = None
+    nominal: Capability | None = None
+    current: Capability | None = None
+
+
+class Pair(Record, frozen=True, kw_only=True):
+    """The path class between two endpoints, in NVIDIA's terms: X NV# C2C PIX PXB PHB NODE SYS.
+
+    None with a reason in the document's `unknown` list where the tree does not tell.
+    """
+
+    a: str
+    b: str
+    path_class: str | None = msgspec.field(name="class")
+
+
+class Contradiction(Record, frozen=True, kw_only=True):
+    """Two readings of one fact that cannot both be true."""
+
+    subject: str
+    fact: str
+    readings: tuple[str, ...]
+    meaning: str
+
+
+class Provenance(Record, frozen=True, kw_only=True):
+    """Which source gave which facts of a node or link."""
+
+    subject: str
+    source: str
+    facts: tuple[str, ...]
+
+
+class MachineDocument(
+    Record, frozen=True, kw_only=True, tag_field="schema", tag="topoprobe.machine"
+):
+    """What is wired where, who said so, and what nobody said."""
+
+    version: int = 1
+    tool: Tool
+    origin: Literal["live", "recorded", "synthetic"]
+    sources: tuple[str, ...]
+    captured_at: str | None = None
+    nodes: tuple[AnyNode, ...]
+    links: tuple[Link, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
+    unknown: tuple[Missing, ...] = ()
+    provenance: tuple[Provenance, ...] = ()
