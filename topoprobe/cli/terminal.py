@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """What a long command tells: how far it is, and what it does now."""
 
-    def __call__(self, done_ratio: float, text: str) -> None: ...
+    def __call__(self, done_ratio: float, text: str) -> None:
+        """Tell the share that is done and what is being done."""
 
 
 def note(text: str, *, quiet: bool = False) -> None:

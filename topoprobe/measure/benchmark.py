@@ -14,11 +14,8 @@ from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Conditions, Series
 
-
-class Clock(Protocol):
-    """A monotonic clock in seconds."""
-
-    def __call__(self) -> float: ...
+Clock = Callable[[], float]
+"""A monotonic clock in seconds."""
 
 
 @dataclass(frozen=True, slots=True)

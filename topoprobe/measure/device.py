@@ -71,4 +71,4 @@ class Device(Protocol):
         """Return a closed latch for the streams of this device."""
 
     def allocate(self, num_bytes: int, place: str, seed: int) -> Buffer:
-        """Allocate memory at a place (``host:0``, ``pinned:0``, ``gpu``), filled with random bytes."""
+        """Allocate random bytes at a place: ``host:0``, ``pinned:0`` or ``gpu``."""

@@ -1,0 +1,87 @@
+"""The program as a whole: what it imports, prints and returns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HEAVY = ("numpy", "pandas", "torch", "cupy", "numba")
+COMMANDS = ("profile", "scan", "bench", "calibrate", "simulate", "run", "report", "schema")
+
+
+def topoprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "topoprobe", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["scan", "--json"],
+        *([command, "--help"] for command in COMMANDS),
+    ],
+    ids=" ".join,
+)
+def test_command_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['topoprobe', *{arguments!r}]\n"
+        "from topoprobe.cli.main import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_in_two_examples(command: str) -> None:
+    done = topoprobe(command, "--help")
+    assert done.returncode == 0
+    _, _, examples = done.stdout.rpartition("Examples:")
+    assert examples.count(f"topoprobe {command}") == 2
+
+
+def test_version_is_the_one_of_the_package() -> None:
+    from topoprobe import __version__
+
+    assert topoprobe("--version").stdout == f"topoprobe {__version__}\n"
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    assert topoprobe("nonsense").returncode == 2
+
+
+def test_schema_prints_json_and_nothing_else() -> None:
+    done = topoprobe("schema", "calibration")
+    assert done.stdout.startswith("{")
+    assert done.stderr == ""
+
+
+def test_schema_does_not_overwrite_without_force(tmp_path: Path) -> None:
+    target = tmp_path / "s.json"
+    target.write_text("precious", encoding="utf-8")
+    done = topoprobe("schema", "run", "-o", str(target))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--force" in done.stderr
+    assert target.read_text(encoding="utf-8") == "precious"
+    assert topoprobe("schema", "run", "-o", str(target), "--force").returncode == 0
+    assert target.read_text(encoding="utf-8").startswith("{")
+    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
