@@ -60,6 +60,8 @@ class Context:
         Told a short text whenever a new series begins.
     should_stop : callable
         True once the person asked to stop; checked between samples.
+    keep : callable
+        Given every series as soon as it is over, so that nothing is lost when the person stops.
     cpus : tuple of int
         CPUs this process may run on, one thread each, nearest first.
     scratch : str
@@ -73,6 +75,7 @@ class Context:
     scratch: str
     progress: Callable[[str], None] = field(default=lambda text: None)
     should_stop: Callable[[], bool] = field(default=lambda: False)
+    keep: Callable[[Series], None] = field(default=lambda series: None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ class Event(Protocol):
     def wait(self) -> None:
         """Block the calling thread until the stream has passed it."""
 
+    def is_done(self) -> bool:
+        """Tell whether the stream has passed it, without blocking."""
+
     def time_s(self) -> float:
         """Return when it was passed, in seconds of the host's monotonic clock.
 

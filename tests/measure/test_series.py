@@ -1,0 +1,108 @@
+"""Collecting series on a fake clock."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import pytest
+
+from tests.measure.support import Bench
+from topoprobe.errors import MeasurementFailed
+from topoprobe.measure.benchmark import Interrupted
+from topoprobe.measure.series import Quantity, Trial, collect, require_any, skipped
+from topoprobe.measure.statistics import steady_values
+from topoprobe.records.base import Status
+
+
+def trial(bench: Bench, values: Iterable[float], name: str = "a", cost_s: float = 1.0) -> Trial:
+    source = iter(values)
+
+    def measure() -> float:
+        bench.clock.now_s += cost_s
+        return next(source)
+
+    return Trial.of(Quantity(name, "s", {"device": "host"}), measure)
+
+
+def test_collect_steady_values_drops_only_the_first() -> None:
+    bench = Bench()
+    (series,) = collect(bench.context(), [trial(bench, itertools.repeat(2.0))])
+    assert series.status is Status.OK
+    assert [sample.is_warmup for sample in series.samples] == [True] + [False] * 5
+    assert series.samples[0].conditions is not None
+    assert [sample.started_s for sample in series.samples] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_collect_drifting_start_is_kept_as_warmup() -> None:
+    bench = Bench()
+    values = [9.0, 8.0, 6.0, 4.0, *itertools.repeat(3.0, 10)]
+    (series,) = collect(bench.context(), [trial(bench, values)])
+    assert steady_values(series) == (3.0,) * 5
+    assert [sample.value for sample in series.samples[:4]] == [9.0, 8.0, 6.0, 4.0]
+
+
+def test_collect_never_steady_is_unstable_with_spread_and_keeps_samples() -> None:
+    bench = Bench()
+    (series,) = collect(
+        bench.context(max_series_s=8.0), [trial(bench, itertools.cycle([1.0, 2.0]))]
+    )
+    assert series.status is Status.UNSTABLE
+    assert series.reason is not None
+    assert "in 8.0 s" in series.reason
+    assert "spread" in series.reason
+    assert len(steady_values(series)) == 7
+
+
+def test_collect_never_steady_gives_up_after_three_times_the_samples() -> None:
+    bench = Bench()
+    (series,) = collect(bench.context(num_samples=4), [trial(bench, itertools.cycle([1.0, 2.0]))])
+    assert len(series.samples) == 12
+
+
+def test_collect_failing_trial_is_failed_and_rivals_go_on() -> None:
+    bench = Bench()
+
+    def fail() -> float:
+        raise MeasurementFailed("the wire is cut")
+
+    broken = Trial.of(Quantity("b", "s", {}), fail)
+    bad, good = collect(bench.context(), [broken, trial(bench, itertools.repeat(1.0))])
+    assert (bad.status, bad.reason, bad.samples) == (Status.FAILED, "the wire is cut", ())
+    assert good.status is Status.OK
+
+
+def test_collect_rivals_alternate() -> None:
+    bench = Bench()
+    first, second = collect(
+        bench.context(),
+        [trial(bench, itertools.repeat(1.0), "a"), trial(bench, itertools.repeat(1.0), "b")],
+    )
+    rounds = sorted(
+        (sample.started_s, series.name) for series in (first, second) for sample in series.samples
+    )
+    pairs = [{rounds[i][1], rounds[i + 1][1]} for i in range(0, len(rounds), 2)]
+    assert pairs == [{"a", "b"}] * 6
+
+
+def test_collect_joint_quantities_share_samples() -> None:
+    bench = Bench()
+    quantities = (Quantity("x", "s", {}), Quantity("y", "ratio", {}, is_better_higher=False))
+    x, y = collect(bench.context(), [Trial(quantities, lambda: (1.0, 2.0))])
+    assert steady_values(x) == (1.0,) * 5
+    assert steady_values(y) == (2.0,) * 5
+    assert not y.is_better_higher
+
+
+def test_collect_stop_raises_and_keeps_what_was_measured() -> None:
+    bench = Bench()
+    context = bench.context(should_stop=lambda: bench.clock.now_s >= 2.0)
+    with pytest.raises(Interrupted):
+        collect(context, [trial(bench, itertools.repeat(1.0))])
+    assert [len(series.samples) for series in bench.kept] == [2]
+
+
+def test_require_any_without_samples_gives_the_first_reason() -> None:
+    series = skipped(Quantity("x", "s", {}), "numba is not installed")
+    with pytest.raises(MeasurementFailed, match="numba is not installed"):
+        require_any([series])

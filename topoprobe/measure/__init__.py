@@ -1,0 +1,1 @@
+"""Measuring, without a device: samples, statistics, stability, flow grammar, common windows."""

@@ -1,0 +1,1 @@
+"""The devices that measurements run on, and the readers of their state."""

@@ -1,0 +1,90 @@
+"""The state of the CPUs while a sample is taken: other load, stolen time, clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from topoprobe.records.results import Conditions
+
+# Linux counts CPU time in ticks of 10 ms; a shorter window would tell more about the ticks.
+_MIN_WINDOW_S = 0.1
+_IDLE_FIELDS = (3, 4)  # idle, iowait
+_STEAL_FIELD = 7
+
+
+class CpuConditions:
+    """Reads what other processes and the hypervisor took of some CPUs since the last reading.
+
+    Parameters
+    ----------
+    cpus : tuple of int
+        The CPUs that are measured on.
+    root : Path
+        Where ``proc`` and ``sys`` are; another folder in tests.
+    """
+
+    def __init__(self, cpus: tuple[int, ...], root: Path = Path("/")) -> None:
+        self._names = {f"cpu{cpu}" for cpu in cpus}
+        self._stat = root / "proc/stat"
+        self._clocks = tuple(
+            root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in cpus
+        )
+        self._tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
+        self._last: Conditions | None = None
+        self._start = self._counters()
+        self._start_s = time.monotonic()
+
+    def __call__(self) -> Conditions | None:
+        """Return the shares since the window began, or the last window's if it is too short.
+
+        None where the kernel tells nothing, or no window is complete yet.
+        """
+        now_s = time.monotonic()
+        elapsed_s = now_s - self._start_s
+        if elapsed_s < _MIN_WINDOW_S:
+            return self._last
+        now = self._counters()
+        if now is not None and self._start is not None:
+            total_s = elapsed_s * len(self._names)
+            busy_s, steal_s, own_s = (
+                after - before for after, before in zip(now, self._start, strict=True)
+            )
+            self._last = Conditions(
+                other_cpu_ratio=_ratio(busy_s - own_s, total_s),
+                steal_ratio=_ratio(steal_s, total_s),
+                cpu_clock_hz=self._clock_hz(),
+            )
+        self._start, self._start_s = now, now_s
+        return self._last
+
+    def _counters(self) -> tuple[float, float, float] | None:
+        """Return the CPUs' busy seconds, their stolen seconds, and this process's own seconds."""
+        try:
+            lines = self._stat.read_text(encoding="ascii").splitlines()
+        except OSError:
+            return None
+        busy = steal = 0
+        for line in lines:
+            name, *fields = line.split()
+            if name in self._names:
+                ticks = [int(field) for field in fields[:8]]
+                busy += sum(ticks) - sum(ticks[index] for index in _IDLE_FIELDS)
+                busy -= ticks[_STEAL_FIELD]
+                steal += ticks[_STEAL_FIELD]
+        return busy * self._tick_s, steal * self._tick_s, time.process_time()
+
+    def _clock_hz(self) -> float | None:
+        clocks = []
+        for path in self._clocks:
+            try:
+                clocks.append(float(path.read_text(encoding="ascii")) * 1e3)
+            except (OSError, ValueError):
+                return None
+        return sum(clocks) / len(clocks) if clocks else None
+
+
+def _ratio(part_s: float, total_s: float) -> float:
+    # Ticks and the process clock are read a moment apart: a share may leave [0, 1] a little.
+    return min(1.0, max(0.0, part_s / total_s))

@@ -1,0 +1,1 @@
+"""The CPU as an asynchronous device, and the kernels that measure it."""

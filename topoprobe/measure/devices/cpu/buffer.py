@@ -1,0 +1,79 @@
+"""Aligned host memory: virtual first, touched later by the thread that will use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT_BYTES = 64
+"""A cache line, and the widest vector."""
+
+# Huge pages are 2 MiB on x86-64 and on most arm64 kernels; large buffers start on such a page.
+_HUGE_PAGE_BYTES = 2 << 20
+# Random content repeats with this period: far too long for any compression to notice, and quick.
+_PATTERN_BYTES = 8 << 20
+_ONE_TO_TWO = np.uint64(0x3FF0_0000_0000_0000)
+_ONE_TO_TWO_SINGLE = np.uint32(0x3F80_0000)
+
+
+class CpuBuffer:
+    """Host memory at a place.
+
+    Attributes
+    ----------
+    num_bytes : int
+        Size.
+    place : str
+        Such as ``host:0``.
+    array : ndarray, shape (num_bytes,), uint8
+        The memory, aligned to a cache line, or to a huge page where it is larger than one.
+    """
+
+    __slots__ = ("array", "num_bytes", "place")
+
+    def __init__(self, num_bytes: int, place: str) -> None:
+        alignment = _HUGE_PAGE_BYTES if num_bytes >= 2 * _HUGE_PAGE_BYTES else ALIGNMENT_BYTES
+        memory = np.empty(num_bytes + alignment, dtype=np.uint8)
+        offset = -memory.ctypes.data % alignment
+        self.array: NDArray[np.uint8] = memory[offset : offset + num_bytes]
+        self.num_bytes = num_bytes
+        self.place = place
+
+    def view(self, dtype: str) -> NDArray[Any]:
+        """Return the memory as an array of another type, such as ``float64``."""
+        return self.array.view(dtype)
+
+    def __repr__(self) -> str:
+        return f"CpuBuffer({self.num_bytes} bytes at {self.place})"
+
+
+def fill_bytes(target: NDArray[np.uint8], seed: int) -> None:
+    """Fill with random bytes, touching every page from the calling thread."""
+    words = np.random.default_rng(seed).integers(
+        0, 1 << 64, size=_PATTERN_BYTES // 8, dtype=np.uint64
+    )
+    _tile(target, words.view(np.uint8))
+
+
+def fill_floats(target: NDArray[Any], seed: int) -> None:
+    """Fill float32 or float64 with random values in [1, 2): no zeros, no denormals.
+
+    The mantissa bits are random, so that neither power nor links profit from equal data.
+    """
+    words = np.random.default_rng(seed).integers(
+        0, 1 << 64, size=_PATTERN_BYTES // 8, dtype=np.uint64
+    )
+    if target.dtype == np.float64:
+        pattern: NDArray[Any] = ((words >> np.uint64(12)) | _ONE_TO_TWO).view(np.float64)
+    else:
+        halves = words.view(np.uint32)
+        pattern = ((halves >> np.uint32(9)) | _ONE_TO_TWO_SINGLE).view(np.float32)
+    _tile(target, pattern)
+
+
+def _tile(target: NDArray[Any], pattern: NDArray[Any]) -> None:
+    for start in range(0, target.size, pattern.size):
+        part = target[start : start + pattern.size]
+        part[:] = pattern[: part.size]
