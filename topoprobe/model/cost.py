@@ -1,14 +1,14 @@
 """The step-cost law: time of one forward step from what is in the batch, in integer picoseconds.
 
-    t = fixed + per_sequence * S + max(per_token * T + per_pair * P,  stream + per_context * C)
+    t = fixed + per_sequence * S + max(per_token * T, stream) + per_pair * P + per_context * C
 
 with S sequences, T tokens computed, P query-key pairs of prefill attention and C cached tokens
-read by decode attention. The first arm of the maximum is arithmetic, the second memory traffic
-(the weights once, then the KV cache). Coefficients are non-negative integers, so a segment of
-decode steps, in which only C grows, has an exact closed-form prefix sum.
-
-The form follows the roofline model [williams2009]; which features matter in a transformer step is
-counted in docs/design.md.
+read by decode attention. A step is kernels one after another, and each is a roofline of its own
+[williams2009]: the matrix products take the longer of arithmetic (per token) and reading the
+weights once (stream); prefill attention is arithmetic, decode attention reads the cache. So the
+maximum is taken inside the matrix products and not over the whole step. Coefficients are
+non-negative integers, so a segment of decode steps, in which only C grows, has an exact
+closed-form sum.
 """
 
 from __future__ import annotations
@@ -63,13 +63,15 @@ class StepLaw:
         In each step after the first, every sequence reads one cached token more. Exact: equal to
         the sum of the single steps, in constant time.
         """
-        arithmetic = (
-            self.per_token_ps * features.num_tokens + self.per_pair_ps * features.num_prefill_pairs
+        step_ps = (
+            self.fixed_ps
+            + self.per_sequence_ps * features.num_sequences
+            + max(self.per_token_ps * features.num_tokens, self.stream_ps)
+            + self.per_pair_ps * features.num_prefill_pairs
+            + self.per_context_ps * features.num_context_tokens
         )
-        memory = self.stream_ps + self.per_context_ps * features.num_context_tokens
-        growth = self.per_context_ps * features.num_sequences
-        constant = num_steps * (self.fixed_ps + self.per_sequence_ps * features.num_sequences)
-        return constant + _sum_of_max(arithmetic, memory, growth, num_steps)
+        growth_ps = self.per_context_ps * features.num_sequences
+        return num_steps * step_ps + growth_ps * (num_steps * (num_steps - 1) // 2)
 
 
 def prefill_pairs(num_query: int, num_context: int) -> int:
@@ -119,16 +121,3 @@ def num_matrix_parameters(shape: ModelShape) -> int:
 def kv_bytes_per_token(shape: ModelShape) -> int:
     """Size of the keys and values of one token over all layers, in bytes."""
     return 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * shape.dtype_bytes
-
-
-def _sum_of_max(level: int, start: int, growth: int, num_steps: int) -> int:
-    """Sum ``max(level, start + growth * k)`` over k in 0 .. num_steps - 1."""
-    if start >= level:
-        num_level = 0
-    elif growth == 0:
-        num_level = num_steps
-    else:  # the first k with start + growth * k >= level
-        num_level = min(num_steps, -((start - level) // growth))
-    num_ramp = num_steps - num_level
-    ramp_start = start + growth * num_level
-    return num_level * level + num_ramp * ramp_start + growth * num_ramp * (num_ramp - 1) // 2
