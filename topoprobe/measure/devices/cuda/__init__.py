@@ -1,0 +1,1 @@
+"""The CUDA device through CuPy, and the kernels of the folder `cuda/`."""
