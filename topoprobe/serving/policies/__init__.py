@@ -1,0 +1,1 @@
+"""What the scheduler asks at each decision: one folder per axis, one file per policy."""

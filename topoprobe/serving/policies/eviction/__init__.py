@@ -1,0 +1,1 @@
+"""What becomes of a victim's KV cache."""

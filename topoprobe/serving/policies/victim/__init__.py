@@ -1,0 +1,1 @@
+"""Which running request gives way when KV blocks run out."""
