@@ -1,0 +1,63 @@
+"""`topoprobe calibrate`: results in, estimates out."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from typing import Annotated
+
+import typer
+
+from topoprobe import __version__
+from topoprobe.cli.output import read_input, refuse_existing, write_output
+from topoprobe.cli.terminal import note
+from topoprobe.records.base import Tool
+from topoprobe.records.documents import decode_as, encode
+from topoprobe.records.results import ResultsDocument
+
+_EPILOG = (
+    "Examples:\n\n  topoprobe calibrate results.json -o calibration.json\n\n"
+    "  topoprobe calibrate results.json --json"
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("calibrate", epilog=_EPILOG)(run)
+
+
+def run(
+    results: Annotated[str, typer.Argument(help="A results document of `topoprobe bench`.")],
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="File to write; - is stdout.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the document.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+) -> None:
+    """Fit estimates with 95 % intervals, laws and model step costs to measured results."""
+    target = "-" if as_json and output is None else output
+    if target is not None:
+        refuse_existing(target, force)
+    measured = decode_as(read_input(results), ResultsDocument, results)
+
+    from topoprobe.cli.summary import ceiling_lines, contention_lines, machine_lines
+    from topoprobe.model.calibration.build import calibrate
+
+    document = calibrate(
+        measured,
+        tool=Tool(tool_version=__version__),
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    if target is not None:
+        write_output(target, encode(document))
+    if target != "-":
+        lines = machine_lines(document.machine) + ceiling_lines(document)
+        lines += contention_lines(document)
+        lines += [f"{verdict.level}: {verdict.evidence}" for verdict in document.verdicts[:3]]
+        sys.stdout.write("\n".join(lines) + "\n")
+    if target not in (None, "-"):
+        note(f"wrote {target}; next: topoprobe simulate {target} --requests 100 --rate 2",
+             quiet=quiet)  # fmt: skip
+    elif target is None:
+        note("nothing was written; add -o calibration.json to keep the estimates", quiet=quiet)

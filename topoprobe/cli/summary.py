@@ -1,0 +1,228 @@
+"""The one-screen summary of a machine, its ceilings, and how well a run was predicted.
+
+Documents in, lines of text out; nothing here measures or opens files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+
+from topoprobe.measure.flows import parse_flows
+from topoprobe.records.base import Estimate
+from topoprobe.records.calibration import (
+    CalibrationDocument,
+    DeviceCalibration,
+    FlowSetShare,
+    SlowdownMatrix,
+    StorageRate,
+    SwapRate,
+)
+from topoprobe.records.machine import (
+    Gpu,
+    Host,
+    HostBridge,
+    MachineDocument,
+    Nic,
+    Numa,
+    Nvme,
+    Package,
+    PcieSwitch,
+)
+from topoprobe.records.run import Comparison, RunDocument
+from topoprobe.units import format_bytes, format_flops, format_rate, format_seconds
+
+_LABEL_WIDTH = 10
+
+
+def machine_lines(machine: MachineDocument) -> list[str]:
+    """Say in two lines what the machine is."""
+    nodes = machine.nodes
+    packages = [node for node in nodes if isinstance(node, Package)]
+    numas = [node for node in nodes if isinstance(node, Numa)]
+    gpus = [node for node in nodes if isinstance(node, Gpu)]
+    host = next((node for node in nodes if isinstance(node, Host)), None)
+    parts = []
+    if packages:
+        cores = sum(package.num_cores or 0 for package in packages)
+        parts.append(f"{len(packages)} x {packages[0].name}" + (f", {cores} cores" * bool(cores)))
+    memory = sum(numa.memory_bytes or 0 for numa in numas)
+    if memory:
+        parts.append(f"{format_bytes(memory)} in {_count(numas, 'NUMA node')}")
+    if host is not None and host.is_virtual:
+        parts.append(f"virtual ({host.virtualization})" if host.virtualization else "virtual")
+    devices = [_count(gpus, "GPU") if gpus else "no GPU"]
+    for kind, word in (
+        (Nic, "NIC"),
+        (Nvme, "NVMe drive"),
+        (PcieSwitch, "PCIe switch"),
+        (HostBridge, "root complex"),
+    ):
+        found = [node for node in nodes if isinstance(node, kind)]
+        if found:
+            devices.append(_count(found, word))
+    if gpus:
+        devices[0] += f" ({gpus[0].name})"
+    return _labelled("machine", ["; ".join(parts) or "unknown", ", ".join(devices)])
+
+
+def ceiling_lines(calibration: CalibrationDocument) -> list[str]:
+    """Say what each device gives alone."""
+    lines = []
+    for device in calibration.devices:
+        lines += _labelled("memory", _memory(device))
+        lines += _labelled("compute", _compute(device))
+        lines += _labelled("KV swap", _swap(device))
+        lines += _labelled("disk", _disk(device.storage))
+    return lines
+
+
+def contention_lines(calibration: CalibrationDocument) -> list[str]:
+    """Say what the largest concurrent set does to its flows, and the worst pair."""
+    lines = []
+    for contention in calibration.contention:
+        if contention.sets:
+            largest = max(contention.sets, key=lambda flow_set: len(flow_set.flows))
+            lines.append(_together(largest))
+        worst = _worst_pair(contention.slowdown) if contention.slowdown else None
+        if worst is not None:
+            victim, aggressor, slowdown = worst
+            lines.append(
+                f"worst pair: {victim} runs x{slowdown.value:.2f} slower beside {aggressor} "
+                f"({slowdown.low:.2f}-{slowdown.high:.2f})"
+            )
+    return _labelled("together", lines)
+
+
+def run_lines(run: RunDocument) -> list[str]:
+    """Say what a run did, and put the prediction beside the measurement."""
+    summary = run.summary
+    latencies = [
+        f"{name} {format_seconds(times.mean)} mean, {format_seconds(times.p99)} p99"
+        for name, times in (("TTFT", summary.ttft_s), ("TPOT", summary.tpot_s))
+        if times is not None
+    ]
+    what = "simulated" if run.kind == "simulated" else "real run"
+    lines = _labelled(
+        "serving",
+        [
+            f"{run.model.name}, {what}, {summary.num_finished} of {summary.num_requests} requests: "
+            f"{summary.output_throughput_tokens_per_s:.0f} output tokens/s",
+            "; ".join(latencies),
+        ],
+    )
+    if run.comparisons:
+        lines.append("predicted beside measured")
+        lines += [_comparison(comparison) for comparison in run.comparisons]
+    return lines
+
+
+def _memory(device: DeviceCalibration) -> list[str]:
+    most = max((rate.num_threads or 0 for rate in device.stream), default=0)
+    rates = [
+        f"{rate.kernel} {rate.rate_bytes_per_s.value / 1e9:.1f}"
+        for rate in device.stream
+        if (rate.num_threads or 0) == most
+    ]
+    parts = []
+    if rates:
+        threads = f" ({most} threads)" if most else ""
+        parts.append(f"{'  '.join(rates)} GB/s{threads}")
+    if device.memory_latency_s is not None:
+        parts.append(f"latency {format_seconds(device.memory_latency_s.value)}")
+    return [", ".join(parts)] if parts else []
+
+
+def _compute(device: DeviceCalibration) -> list[str]:
+    best: dict[tuple[str, str], float] = {}
+    for rate in device.compute:
+        key = rate.dtype, rate.method
+        best[key] = max(best.get(key, 0.0), rate.rate_flop_per_s.value)
+    names = {"fma": "FMA", "gemm": "GEMM"}
+    parts = [f"{dtype} {names[how]} {format_flops(rate)}" for (dtype, how), rate in best.items()]
+    return [", ".join(parts)]
+
+
+def _swap(device: DeviceCalibration) -> list[str]:
+    idle = [rate for rate in device.host_swap if rate.load == "idle"]
+    if not idle:
+        return []
+    size = sorted({rate.block_bytes for rate in idle})[len({r.block_bytes for r in idle}) // 2]
+    chosen = [rate for rate in device.host_swap if rate.block_bytes == size]
+
+    def rate_of(direction: str, layout: str, load: str) -> str:
+        found: list[SwapRate] = [
+            rate for rate in chosen
+            if (rate.direction, rate.layout, rate.load) == (direction, layout, load)
+        ]  # fmt: skip
+        return format_rate(found[0].rate_bytes_per_s.value) if found else "not measured"
+
+    return [
+        f"blocks of {format_bytes(size)}: out {rate_of('out', 'contiguous', 'idle')} contiguous, "
+        f"{rate_of('out', 'scattered', 'idle')} scattered, "
+        f"{rate_of('out', 'scattered', 'beside_compute')} beside compute"
+    ]
+
+
+def _disk(rates: tuple[StorageRate, ...]) -> list[str]:
+    if not rates:
+        return []
+    largest = max(rate.block_bytes for rate in rates)
+    parts = [
+        f"{rate.operation} {format_rate(rate.rate_bytes_per_s.value)}"
+        + ("" if rate.is_direct else " (through the page cache)")
+        for rate in rates
+        if rate.block_bytes == largest
+    ]
+    return [f"{', '.join(parts)} in blocks of {format_bytes(largest)}"]
+
+
+def _together(flow_set: FlowSetShare) -> str:
+    kept = []
+    for share in flow_set.flows:
+        (flow,) = parse_flows(share.flow).flows
+        name = flow.work if flow.executor.kind == "cpu" else share.flow
+        kept.append(f"{name} {1 / share.slowdown_ratio.value:.2f}")
+    return (
+        f"{len(flow_set.flows)} flows at once keep, of their solo rate: {', '.join(kept)} "
+        f"(Jain {flow_set.jain_ratio.value:.2f})"
+    )
+
+
+def _worst_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
+    cells = [
+        (victim, aggressor, cell)
+        for victim, row in zip(matrix.flows, matrix.slowdown_victim_aggressor, strict=True)
+        for aggressor, cell in zip(matrix.flows, row, strict=True)
+        if cell is not None
+    ]
+    return max(cells, key=lambda cell: cell[2].value, default=None)
+
+
+def _comparison(comparison: Comparison) -> str:
+    measured = sorted(comparison.measured)[len(comparison.measured) // 2]
+    if comparison.unit == "s":
+        texts = format_seconds(comparison.predicted), format_seconds(measured)
+    else:
+        texts = f"{comparison.predicted:.1f}", f"{measured:.1f} {comparison.unit}"
+    spread = (
+        f", run-to-run spread {comparison.spread_ratio:.1%}"
+        if comparison.spread_ratio is not None
+        else ""
+    )
+    verdict = "" if comparison.is_within else "  <- outside the bound"
+    return (
+        f"  {comparison.metric:<18} {texts[0]:>10} | {texts[1]:<18} "
+        f"{comparison.error_ratio:+.1%}{spread}{verdict}"
+    )
+
+
+def _labelled(label: str, lines: list[str]) -> list[str]:
+    return [
+        f"{label if index == 0 else '':<{_LABEL_WIDTH}} {line}"
+        for index, line in enumerate(line for line in lines if line)
+    ]
+
+
+def _count(items: Sized, word: str) -> str:
+    plural = "" if len(items) == 1 else "es" if word.endswith(("x", "ch")) else "s"
+    return f"{len(items)} {word}{plural}"
