@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
-from topoprobe.errors import EnvironmentMissing, TopoprobeError
+from topoprobe.errors import EnvironmentMissing
+from topoprobe.measure.devices.cuda.nvrtc import Nvrtc, load_nvrtc
 
 #: Kernel families, each one file ``cuda/<family>.cu``.
 FAMILIES = ("kv_blocks", "latch", "launch", "pattern", "stream")
@@ -83,10 +83,9 @@ def supported_capabilities() -> tuple[int, ...]:
     Raises
     ------
     EnvironmentMissing
-        If NVRTC or its binding is absent.
+        If NVRTC is absent.
     """
-    nvrtc = _nvrtc()
-    return tuple(sorted(_checked(nvrtc, nvrtc.nvrtcGetSupportedArchs())))
+    return _compiler().capabilities()
 
 
 @functools.cache
@@ -103,67 +102,19 @@ def compile_family(family: str, architecture: str) -> Binary:
     Raises
     ------
     EnvironmentMissing
-        If NVRTC or its binding is absent.
+        If NVRTC is absent.
     TopoprobeError
         If the text does not compile; the message ends with the compiler's log.
     """
-    nvrtc = _nvrtc()
-    headers = [source(name).encode() for name in HEADERS]
-    names = [name.encode() for name in HEADERS]
-    program = _checked(
-        nvrtc,
-        nvrtc.nvrtcCreateProgram(
-            source(f"{family}.cu").encode(), f"{family}.cu".encode(), len(headers), headers, names
-        ),
+    code, log = _compiler().compile(
+        f"{family}.cu",
+        source(f"{family}.cu"),
+        headers={name: source(name) for name in HEADERS},
+        architecture=architecture,
     )
-    try:
-        options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17"]
-        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
-        log = _text(nvrtc, program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog)
-        if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            raise TopoprobeError(f"cuda/{family}.cu does not compile for {architecture}: {log}")
-        code = (
-            _bytes(nvrtc, program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
-            if architecture.startswith("sm_")
-            else _bytes(nvrtc, program, nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX)
-        )
-    finally:
-        nvrtc.nvrtcDestroyProgram(program)
     return Binary(family=family, architecture=architecture, code=code, log=log)
 
 
-def _nvrtc() -> Any:
-    try:
-        # NVIDIA's own package of that name; the folder `cuda/` of this repository is no package.
-        from cuda.bindings import nvrtc  # noqa: TID251
-    except ImportError as error:
-        raise EnvironmentMissing(
-            "The kernels cannot be compiled because cuda-bindings is not installed: "
-            "pip install 'topoprobe[cuda13]' (or [cuda12])."
-        ) from error
-    try:
-        nvrtc.nvrtcVersion()
-    except RuntimeError as error:  # cuda.pathfinder's DynamicLibNotFoundError is one
-        raise EnvironmentMissing(
-            "The kernels cannot be compiled because the NVRTC library was not found: "
-            "pip install 'topoprobe[cuda13]' (or [cuda12])."
-        ) from error
-    return nvrtc
-
-
-def _checked(nvrtc: Any, answer: tuple[Any, ...]) -> Any:
-    """Split a binding's answer into its status and its value, and refuse a bad status."""
-    status, *values = answer
-    if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        raise TopoprobeError(f"NVRTC answered {status.name} where success was expected.")
-    return values[0] if values else None
-
-
-def _bytes(nvrtc: Any, program: Any, size_of: Any, read: Any) -> bytes:
-    buffer = bytes(_checked(nvrtc, size_of(program)))
-    _checked(nvrtc, read(program, buffer))
-    return buffer
-
-
-def _text(nvrtc: Any, program: Any, size_of: Any, read: Any) -> str:
-    return _bytes(nvrtc, program, size_of, read).rstrip(b"\0").decode(errors="replace").strip()
+@functools.cache
+def _compiler() -> Nvrtc:
+    return load_nvrtc()
