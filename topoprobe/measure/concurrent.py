@@ -1,0 +1,145 @@
+"""Running flows side by side: one start, chunks for a duration, rates in the common window.
+
+The runner knows streams, events and latches only (`topoprobe.measure.device`), so that CPU cores
+and GPUs run under the same orchestration. The caller's `pause` is the only way it waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from topoprobe.measure.benchmark import Clock
+from topoprobe.measure.device import Device, Event, Stream
+from topoprobe.measure.window import Trace, rates_per_s
+
+MAX_QUEUED = 256
+"""Most chunks queued on a stream: a GPU's work queue blocks the caller at about 300 copies."""
+
+_POLL_S = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One stream of a flow and what it repeats.
+
+    Attributes
+    ----------
+    device : Device
+        Whose latch holds the stream.
+    stream : Stream
+        Empty when the run begins; left empty by it.
+    enqueue : callable
+        Puts one chunk on the stream.
+    work : float
+        Of one chunk, in the flow's unit (bytes, flop, hops).
+    num_queued : int
+        Chunks kept waiting; the more, the longer the tail after the duration.
+    cap_per_s : float or None
+        Chunks are held back to stay under this rate.
+    delay_s : float
+        Starts that much after the others.
+    """
+
+    device: Device
+    stream: Stream
+    enqueue: Callable[[Stream], None]
+    work: float
+    num_queued: int = 8
+    cap_per_s: float | None = None
+    delay_s: float = 0.0
+
+
+def run_together(
+    flows: Sequence[Sequence[Lane]],
+    duration_s: float,
+    *,
+    clock: Clock,
+    pause: Callable[[float], None],
+) -> tuple[float, ...]:
+    """Run flows together and return each one's rate in the window common to all.
+
+    Parameters
+    ----------
+    flows : sequence of sequence of Lane
+        Each flow with its lanes (a flow of several threads has several).
+    duration_s : float
+        How long chunks are handed out after the start.
+    clock, pause : callable
+        Monotonic seconds, and a sleep.
+
+    Returns
+    -------
+    tuple of float
+        Work per second of each flow.
+
+    Raises
+    ------
+    MeasurementFailed
+        If a flow finished no chunk, or its work raised.
+    """
+    traces = trace_together(
+        [lane for lanes in flows for lane in lanes], duration_s, clock=clock, pause=pause
+    )
+    remaining = iter(traces)
+    return rates_per_s([[next(remaining) for _ in lanes] for lanes in flows])
+
+
+def trace_together(
+    lanes: Sequence[Lane], duration_s: float, *, clock: Clock, pause: Callable[[float], None]
+) -> tuple[Trace, ...]:
+    """Run lanes together and return when each of their chunks ended."""
+    latches = {id(lane.device): lane.device.latch() for lane in lanes}
+    feeds = [_Feed(lane) for lane in lanes]
+    for feed in feeds:
+        if feed.lane.delay_s == 0.0:
+            feed.lane.stream.hold(latches[id(feed.lane.device)])
+            feed.refill(0.0)
+    opened_s = clock()
+    for latch in latches.values():
+        latch.open()
+    while (elapsed_s := clock() - opened_s) < duration_s:
+        for feed in feeds:
+            if elapsed_s >= feed.lane.delay_s:
+                feed.refill(elapsed_s)
+        pause(_POLL_S)
+    for feed in feeds:
+        feed.lane.stream.synchronize()
+    return tuple(feed.trace() for feed in feeds)
+
+
+@dataclass(slots=True)
+class _Feed:
+    """What was handed to a lane: `events` end its chunks, `queued` are those not done yet."""
+
+    lane: Lane
+    start: Event | None = None
+    events: list[Event] = field(default_factory=list)
+    queued: deque[Event] = field(default_factory=deque)
+
+    def refill(self, elapsed_s: float) -> None:
+        """Hand out chunks until enough wait, or the cap is reached."""
+        if self.start is None:
+            self.start = self.lane.stream.record()
+        while self.queued and self.queued[0].is_done():
+            self.queued.popleft()
+        while len(self.queued) < min(self.lane.num_queued, MAX_QUEUED) and self._may(elapsed_s):
+            self.lane.enqueue(self.lane.stream)
+            event = self.lane.stream.record()
+            self.events.append(event)
+            self.queued.append(event)
+
+    def trace(self) -> Trace:
+        """Return the times, once the stream is synchronised."""
+        if self.start is None:
+            return Trace(0.0, (), self.lane.work)
+        return Trace(
+            self.start.time_s(), tuple(event.time_s() for event in self.events), self.lane.work
+        )
+
+    def _may(self, elapsed_s: float) -> bool:
+        if self.lane.cap_per_s is None:
+            return True
+        running_s = elapsed_s - self.lane.delay_s
+        return len(self.events) * self.lane.work <= self.lane.cap_per_s * running_s

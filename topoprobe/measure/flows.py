@@ -1,0 +1,283 @@
+"""The flow grammar: one text for a concurrent set, read by measuring, modelling and the user.
+
+::
+
+    set   = flow ("|" flow)*
+    flow  = end "->" end "via" executor ("," key "=" value)*
+
+Ends are ``host:N`` (memory of NUMA node N), ``gpu:I`` or ``gpu@0000:1b:00.0``, ``nic:NAME``,
+``nvme:NAME`` and ``core:N`` (which also binds the thread of a CPU flow to that CPU). Executors are
+``cpu`` or ``cpu:N`` (N threads), ``ce`` (the GPU's copy engine), ``sm`` or ``sm:BLOCKS`` (a GPU
+kernel), ``nic`` and ``nvme``. ``>`` is accepted for ``->``. Keys: ``work`` (what a CPU does: memcpy,
+stream, chase or gemm), ``size``, ``duration``, ``txn``, ``chunk``, ``cap``, ``delay``.
+
+`str` of a flow or set is its canonical text; parsing that gives the same record again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, Literal
+
+from topoprobe.errors import InputError
+from topoprobe.units import parse_rate, parse_seconds, parse_size
+
+EndKind = Literal["host", "gpu", "nic", "nvme", "core"]
+ExecutorKind = Literal["cpu", "ce", "sm", "nic", "nvme"]
+_INDEXED: tuple[EndKind, ...] = ("host", "gpu", "core")
+_NAMED: tuple[EndKind, ...] = ("nic", "nvme")
+_ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]")
+_NAME = re.compile(r"[A-Za-z0-9_.@:-]+")
+_ARROW = re.compile(r"->|>")
+_VIA = re.compile(r"\svia(?=\s|$)")
+_COUNTED = ("cpu", "sm")
+_EXECUTORS: tuple[ExecutorKind, ...] = ("cpu", "ce", "sm", "nic", "nvme")
+_END_HELP = "host:N, gpu:I, gpu@0000:1b:00.0, nic:NAME, nvme:NAME or core:N"
+
+
+class Work(StrEnum):
+    """What a CPU flow does over and over.
+
+    ``memcpy`` copies, ``stream`` is the STREAM triad (bytes count as there), ``chase`` follows a
+    random ring one load after the other, ``gemm`` multiplies small matrices that stay in the cache.
+    """
+
+    MEMCPY = "memcpy"
+    STREAM = "stream"
+    CHASE = "chase"
+    GEMM = "gemm"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where bytes come from or go to.
+
+    `name` is an index (``host``, ``gpu``, ``core``), a PCI address (``gpu``), or a device's name.
+    """
+
+    kind: EndKind
+    name: str
+
+    @property
+    def is_address(self) -> bool:
+        """Whether it names a GPU by its PCI address."""
+        return self.kind == "gpu" and _ADDRESS.fullmatch(self.name) is not None
+
+    @property
+    def index(self) -> int | None:
+        """The number of a ``host``, ``gpu`` or ``core``; None for an address or a name."""
+        return int(self.name) if self.kind in _INDEXED and self.name.isdecimal() else None
+
+    def __str__(self) -> str:
+        return f"{self.kind}{'@' if self.is_address else ':'}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Who moves the bytes; `count` is threads of ``cpu`` or blocks of ``sm``, None if not said."""
+
+    kind: ExecutorKind
+    count: int | None = None
+
+    def __str__(self) -> str:
+        return self.kind if self.count is None else f"{self.kind}:{self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One transfer or load of a concurrent set; None where the text does not say.
+
+    Attributes
+    ----------
+    source, destination : End
+        The ends.
+    executor : Executor
+        Who moves.
+    work : Work
+        What a CPU does.
+    size_bytes, duration_s : int, float or None
+        Bytes of the buffers, and how long it runs.
+    txn_bytes, chunk_bytes : int or None
+        Bytes of one transaction, and between two time stamps.
+    cap_bytes_per_s : float or None
+        Upper limit of the rate.
+    delay_s : float or None
+        Start after the others.
+    """
+
+    source: End
+    destination: End
+    executor: Executor
+    work: Work = Work.MEMCPY
+    size_bytes: int | None = None
+    duration_s: float | None = None
+    txn_bytes: int | None = None
+    chunk_bytes: int | None = None
+    cap_bytes_per_s: float | None = None
+    delay_s: float | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.source} -> {self.destination} via {self.executor}"
+        for key, option in _OPTIONS.items():
+            value = getattr(self, option.field)
+            if value != _DEFAULTS[option.field]:
+                text += f", {key}={option.write(value)}"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSet:
+    """Flows that run at the same time."""
+
+    flows: tuple[Flow, ...]
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.flows))
+
+
+def parse_flow_set(text: str) -> FlowSet:
+    """Read a concurrent set.
+
+    Raises
+    ------
+    InputError
+        If the text does not follow the grammar; the message names the column, counted from 1.
+    """
+    flows, column = [], 1
+    for part in text.split("|"):
+        flows.append(_Parser(part, column).flow())
+        column += len(part) + 1
+    return FlowSet(tuple(flows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A key of the grammar: the field that it sets, how its value is read and written."""
+
+    field: str
+    read: Callable[[str], Any]
+    write: Callable[[Any], str]
+
+
+def _positive(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def checked(text: str) -> Any:
+        value = read(text)
+        if not 0 < value < float("inf"):
+            raise InputError(f"{text!r} is not a finite number above zero.")
+        return value
+
+    return checked
+
+
+def _read_work(text: str) -> Work:
+    try:
+        return Work(text)
+    except ValueError as error:
+        raise InputError(f"{text!r} is not one of {', '.join(Work)}.") from error
+
+
+def _write_size(num_bytes: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if num_bytes % factor == 0:
+            return f"{num_bytes // factor}{unit}"
+    return str(num_bytes)
+
+
+def _write_rate(bytes_per_s: float) -> str:
+    short = f"{bytes_per_s / 1e9:g}GB/s"
+    return short if parse_rate(short) == bytes_per_s else f"{bytes_per_s!r}B/s"
+
+
+def _write_seconds(seconds: float) -> str:
+    short = f"{seconds * 1e3:g}ms"
+    return short if parse_seconds(short) == seconds else f"{seconds!r}s"
+
+
+_OPTIONS = {
+    "work": _Option("work", _read_work, str),
+    "size": _Option("size_bytes", _positive(parse_size), _write_size),
+    "duration": _Option("duration_s", _positive(parse_seconds), _write_seconds),
+    "txn": _Option("txn_bytes", _positive(parse_size), _write_size),
+    "chunk": _Option("chunk_bytes", _positive(parse_size), _write_size),
+    "cap": _Option("cap_bytes_per_s", _positive(parse_rate), _write_rate),
+    "delay": _Option("delay_s", _positive(parse_seconds), _write_seconds),
+}
+_DEFAULTS = {field.name: field.default for field in fields(Flow)}
+
+
+class _Parser:
+    """Reads one flow; `column` is where its text begins in the whole set."""
+
+    def __init__(self, text: str, column: int) -> None:
+        self.text = text
+        self.column = column
+
+    def flow(self) -> Flow:
+        head, *options = self._pieces()
+        text, offset = head
+        arrow = _ARROW.search(text)
+        if arrow is None:
+            raise self._error(offset, text, 'a flow such as "host:0 -> gpu:0 via ce"')
+        via = _VIA.search(text, arrow.end())
+        if via is None:
+            raise self._error(offset + arrow.end(), text[arrow.end() :], '"END via EXECUTOR"')
+        source = self._end(text[: arrow.start()], offset)
+        destination = self._end(text[arrow.end() : via.start()], offset + arrow.end())
+        executor = self._executor(text[via.end() :], offset + via.end())
+        values: dict[str, Any] = {}
+        for option_text, option_offset in options:
+            field, value = self._option(option_text, option_offset)
+            if field in values:
+                raise self._error(option_offset, option_text, "each key only once")
+            values[field] = value
+        return Flow(source, destination, executor, **values)
+
+    def _pieces(self) -> list[tuple[str, int]]:
+        pieces, offset = [], 0
+        for piece in self.text.split(","):
+            pieces.append((piece, offset))
+            offset += len(piece) + 1
+        return pieces
+
+    def _end(self, text: str, offset: int) -> End:
+        stripped = text.strip()
+        if stripped.startswith("gpu@") and _ADDRESS.fullmatch(stripped[4:]):
+            return End("gpu", stripped[4:].lower())
+        kind, _, name = stripped.partition(":")
+        for known in _INDEXED:
+            if kind == known and name.isascii() and name.isdecimal():
+                return End(known, str(int(name)))
+        for known in _NAMED:
+            if kind == known and _NAME.fullmatch(name):
+                return End(known, name)
+        raise self._error(offset, text, _END_HELP)
+
+    def _executor(self, text: str, offset: int) -> Executor:
+        kind, colon, count = text.strip().partition(":")
+        for known in _EXECUTORS:
+            if kind == known and not colon:
+                return Executor(known)
+            is_count = count.isascii() and count.isdecimal() and int(count) > 0
+            if kind == known and known in _COUNTED and is_count:
+                return Executor(known, int(count))
+        raise self._error(offset, text, "cpu, cpu:N, ce, sm, sm:BLOCKS, nic or nvme")
+
+    def _option(self, text: str, offset: int) -> tuple[str, Any]:
+        key, equals, value = text.partition("=")
+        option = _OPTIONS.get(key.strip())
+        if option is None or not equals:
+            raise self._error(offset, text, f"one of {', '.join(f'{name}=' for name in _OPTIONS)}")
+        try:
+            return option.field, option.read(value.strip())
+        except InputError as error:
+            raise self._error(offset + len(key) + 1, value, f"a value of {key.strip()}") from error
+
+    def _error(self, offset: int, found: str, expected: str) -> InputError:
+        indent = len(found) - len(found.lstrip())
+        shown = repr(found.strip()) if found.strip() else "nothing"
+        return InputError(
+            f"Flow set, column {self.column + offset + indent}: found {shown}; expected {expected}."
+        )
