@@ -68,7 +68,12 @@ class Distribution(Record, frozen=True, kw_only=True):
 
 
 class Summary(Record, frozen=True, kw_only=True):
-    """Totals of a run. A quantity that no request had is None."""
+    """Totals of a run. A quantity that no request had is None.
+
+    Throughputs are over `duration_s`, from the first arrival to the end of the last step;
+    `num_prompt_tokens` counts finished requests, `num_output_tokens` every token. `peak_kv_blocks`
+    is the most KV blocks that were in use at once.
+    """
 
     duration_s: float
     num_requests: int
@@ -83,6 +88,7 @@ class Summary(Record, frozen=True, kw_only=True):
     ttft_s: Distribution | None = None
     tpot_s: Distribution | None = None
     e2e_s: Distribution | None = None
+    peak_kv_blocks: int | None = None
 
 
 class Comparison(Record, frozen=True, kw_only=True):
