@@ -49,7 +49,7 @@ class Arrived(Event, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a segment ended for one request, with the output tokens it committed there."""
+    """How a request ended, and how many output tokens it has in all."""
 
     request_id: int
     num_tokens: int

@@ -15,7 +15,7 @@ class World:
     in a heap of the counter's values at which somebody ends.
     """
 
-    __slots__ = ("_ends", "_left", "_num_steps")
+    __slots__ = ("_ends", "_left", "_num_steps", "_totals")
 
     def __init__(self) -> None:
         self._num_steps = 0
@@ -24,10 +24,12 @@ class World:
         #: (false, output tokens to come) of a request that waits or is prefilled; (true, step
         #: counter at its end) of one that decodes.
         self._left: dict[int, tuple[bool, int]] = {}
+        self._totals: dict[int, int] = {}
 
     def arrive(self, request: Request) -> None:
         """Take in a request."""
         self._left[request.request_id] = (False, request.num_output_tokens)
+        self._totals[request.request_id] = request.num_output_tokens
 
     def preempt(self, request_id: int) -> None:
         """Stop the progress of a request; the tokens that it has count."""
@@ -38,6 +40,7 @@ class World:
     def close(self, request_id: int) -> None:
         """Forget a request."""
         del self._left[request_id]
+        del self._totals[request_id]
 
     def steps_to_end(self) -> int | None:
         """Return in how many steps the first decoding request ends; None if none decodes."""
@@ -47,20 +50,26 @@ class World:
         return ends[0][0] - self._num_steps if ends else None
 
     def advance(self, plan: Plan, num_steps: int) -> tuple[Outcome, ...]:
-        """Let `num_steps` steps of `plan` happen; return who ended with the last of them."""
+        """Let `num_steps` steps of `plan` happen; return who ended with the last of them, by id."""
         self._num_steps += num_steps
-        outcomes = []
+        ended = []
         while self.steps_to_end() == 0:
             request_id = heappop(self._ends)[1]
             self._left[request_id] = (False, 0)
-            outcomes.append(Outcome(request_id=request_id, num_tokens=num_steps, end="stop"))
+            ended.append(request_id)
         for chunk in plan.chunks:
-            if chunk.is_last:
-                left = self._left[chunk.request_id][1] - 1
-                if left:
-                    end = self._num_steps + left
-                    self._left[chunk.request_id] = (True, end)
-                    heappush(self._ends, (end, chunk.request_id))
-                else:
-                    outcomes.append(Outcome(request_id=chunk.request_id, num_tokens=1, end="stop"))
-        return tuple(outcomes)
+            if chunk.is_last and self._begin_decode(chunk.request_id):
+                ended.append(chunk.request_id)
+        return tuple(
+            Outcome(request_id=request_id, num_tokens=self._totals[request_id], end="stop")
+            for request_id in sorted(ended)
+        )
+
+    def _begin_decode(self, request_id: int) -> bool:
+        """Count the token that a prefill yields; tell whether it was the only one left."""
+        left = self._left[request_id][1] - 1
+        if left:
+            end = self._num_steps + left
+            self._left[request_id] = (True, end)
+            heappush(self._ends, (end, request_id))
+        return left == 0
