@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 
-from topoprobe.measure.flows import parse_flows
+from topoprobe.measure.flows import parse_flow_set
 from topoprobe.records.base import Estimate
 from topoprobe.records.calibration import (
     CalibrationDocument,
@@ -179,7 +179,7 @@ def _disk(rates: tuple[StorageRate, ...]) -> list[str]:
 def _together(flow_set: FlowSetShare) -> str:
     kept = []
     for share in flow_set.flows:
-        (flow,) = parse_flows(share.flow).flows
+        (flow,) = parse_flow_set(share.flow).flows
         name = flow.work if flow.executor.kind == "cpu" else share.flow
         kept.append(f"{name} {1 / share.slowdown_ratio.value:.2f}")
     return (

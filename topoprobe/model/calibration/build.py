@@ -1,0 +1,200 @@
+"""Results in, calibration out."""
+
+from __future__ import annotations
+
+from topoprobe.errors import ModelError
+from topoprobe.measure.statistics import steady_samples
+from topoprobe.model.calibration import ceilings, contention, links, swap
+from topoprobe.model.calibration.readings import Readings
+from topoprobe.model.calibration.steps import fit_models
+from topoprobe.records.base import Estimate, Missing, Source, Status, Tool
+from topoprobe.records.calibration import (
+    CalibrationDocument,
+    CalibrationVerdict,
+    Contention,
+    DeviceCalibration,
+)
+from topoprobe.records.machine import Gpu, Host, MachineDocument, Numa, Package
+from topoprobe.records.results import ResultsDocument, Series
+
+BUSY_RATIO = 0.03
+"""Other processes may take this share of the CPUs before a reader is warned."""
+
+
+def calibrate(
+    results: ResultsDocument, *, tool: Tool, created_at: str | None = None
+) -> CalibrationDocument:
+    """Turn results into estimates with 95 % intervals.
+
+    Parameters
+    ----------
+    results : ResultsDocument
+        One run of the suite; partial runs give partial calibrations.
+    tool : Tool
+        Who writes the document.
+    created_at : str, optional
+        When, in ISO 8601.
+
+    Raises
+    ------
+    ModelError
+        If the results hold no usable series at all.
+    """
+    readings = Readings(results)
+    devices = readings.devices()
+    if not devices:
+        raise ModelError(
+            "The results hold no usable series, so there is nothing to calibrate: "
+            "run `topoprobe bench` and see the reasons it gives."
+        )
+    machine = results.machine
+    return CalibrationDocument(
+        tool=tool,
+        machine=machine,
+        created_at=created_at,
+        results=(f"{results.suite} suite started {results.started_at}",),
+        devices=tuple(_device(machine, readings, device) for device in devices),
+        links=links.link_calibrations(machine, readings),
+        contention=tuple(
+            found for device in devices if (found := _contention(readings, device)) is not None
+        ),
+        models=fit_models(readings),
+        missing=_missing(results, readings),
+        verdicts=_verdicts(results),
+    )
+
+
+def _device(machine: MachineDocument, readings: Readings, device: str) -> DeviceCalibration:
+    stream = ceilings.stream_rates(readings, device)
+    launches = readings.select("launch.overhead", device=device)
+    is_gpu = any(node.id == device and isinstance(node, Gpu) for node in machine.nodes)
+    return DeviceCalibration(
+        device=device,
+        kind="gpu" if is_gpu else "cpu",
+        name=_device_name(machine, device),
+        memory_bytes=_memory_bytes(machine, device),
+        memory_bandwidth_bytes_per_s=ceilings.memory_bandwidth(stream),
+        memory_latency_s=ceilings.memory_latency(readings, device),
+        launch_overhead_s=ceilings.measured(launches[0]) if launches else None,
+        stream=stream,
+        compute=ceilings.compute_rates(readings, device),
+        roofline=ceilings.roofline(readings, device),
+        host_swap=swap.swap_rates(readings, device),
+        swap_laws=swap.swap_laws(readings, device),
+        storage=ceilings.storage_rates(readings, device),
+    )
+
+
+def _contention(readings: Readings, device: str) -> Contention | None:
+    sets = contention.flow_sets(readings, device)
+    loaded = ceilings.loaded_latency(readings, device)
+    if not sets and not loaded:
+        return None
+    return Contention(
+        resource=f"memory:{device}",
+        capacity_bytes_per_s=ceilings.memory_bandwidth(ceilings.stream_rates(readings, device)),
+        loaded_latency=loaded,
+        slowdown=contention.slowdown_matrix(readings, device),
+        sets=sets,
+    )
+
+
+def _device_name(machine: MachineDocument, device: str) -> str:
+    node = next((node for node in machine.nodes if node.id == device), None)
+    if isinstance(node, Host):
+        packages = [node.name for node in machine.nodes if isinstance(node, Package)]
+        return f"{len(packages)} x {packages[0]}" if len(packages) > 1 else packages[0]
+    return node.name if node is not None else device
+
+
+def _memory_bytes(machine: MachineDocument, device: str) -> Estimate | None:
+    sizes: list[int] = []
+    evidence = "reported by the driver"
+    for node in machine.nodes:
+        if isinstance(node, Gpu) and node.id == device and node.memory_bytes:
+            sizes = [node.memory_bytes]
+        elif isinstance(node, Numa) and device == "host" and node.memory_bytes:
+            sizes.append(node.memory_bytes)
+            evidence = "sum over the NUMA nodes, reported by the kernel"
+    if not sizes:
+        return None
+    total = float(sum(sizes))
+    return Estimate(
+        value=total, low=total, high=total, source=Source.NOMINAL, n=0, evidence=evidence
+    )
+
+
+def _missing(results: ResultsDocument, readings: Readings) -> tuple[Missing, ...]:
+    """List what was not measured, and the numbers this version of the suite cannot give."""
+    found = [
+        Missing(
+            subject=experiment.benchmark,
+            fact=experiment.summary,
+            reason=experiment.reason or f"the benchmark ended as {experiment.status}",
+        )
+        for experiment in results.experiments
+        if experiment.status in (Status.SKIPPED, Status.FAILED)
+    ]
+    found += [
+        Missing(
+            subject=experiment.benchmark,
+            fact=_series_name(series),
+            reason=series.reason or f"the series ended as {series.status}",
+        )
+        for experiment in results.experiments
+        for series in experiment.series
+        if series.status in (Status.SKIPPED, Status.FAILED)
+    ]
+    if readings.select("contention.shared"):
+        found.append(
+            Missing(
+                subject="contention",
+                fact="sharing_law",
+                reason="an exponent needs pairs of flows with different transaction sizes, "
+                "which the suite does not run yet",
+            )
+        )
+    found.append(
+        Missing(subject="devices", fact="power", reason="the suite has no power experiment yet")
+    )
+    return tuple(found)
+
+
+def _verdicts(results: ResultsDocument) -> tuple[CalibrationVerdict, ...]:
+    verdicts = [
+        CalibrationVerdict(
+            level="WARN",
+            check="stability",
+            subject=_series_name(series),
+            evidence=series.reason or "the readings did not settle",
+            fix="Stop other work on the machine and run the benchmark again.",
+        )
+        for experiment in results.experiments
+        for series in experiment.series
+        if series.status is Status.UNSTABLE
+    ]
+    shares = [
+        sample.conditions.other_cpu_ratio
+        for experiment in results.experiments
+        for series in experiment.series
+        for sample in steady_samples(series)
+        if sample.conditions is not None and sample.conditions.other_cpu_ratio is not None
+    ]
+    busy = [share for share in shares if share > BUSY_RATIO]
+    if busy and len(busy) > len(shares) / 10:
+        verdicts.append(
+            CalibrationVerdict(
+                level="WARN",
+                check="quiet machine",
+                subject="host",
+                evidence=f"other processes took more than {BUSY_RATIO:.0%} of the CPUs during "
+                f"{len(busy)} of {len(shares)} samples, {max(busy):.0%} at most",
+                fix="Stop other work on the machine and run `topoprobe bench` again.",
+            )
+        )
+    return tuple(verdicts)
+
+
+def _series_name(series: Series) -> str:
+    factors = " ".join(f"{key}={value}" for key, value in series.factors.items())
+    return f"{series.name} {factors}".strip()
