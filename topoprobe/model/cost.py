@@ -15,8 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from topoprobe.records.calibration import ModelShape
+from topoprobe.errors import ModelError
+from topoprobe.records.calibration import ModelCost, ModelShape
 from topoprobe.units import PS_PER_S
+
+FEATURES = ("fixed", "per_sequence", "per_token", "per_pair", "stream", "per_context")
+"""What a calibration calls the coefficients, in the order of `StepLaw`'s fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +114,44 @@ def derive_law(
     )
 
 
+def law_from(cost: ModelCost) -> StepLaw:
+    """Read the law from a calibration, whose coefficients are in seconds.
+
+    Raises
+    ------
+    ModelError
+        If its coefficients are not the law's, each once and not negative.
+    """
+    seconds = {each.feature: each.estimate.value for each in cost.coefficients}
+    units = {each.unit for each in cost.coefficients}
+    if (
+        set(seconds) != set(FEATURES)
+        or len(cost.coefficients) != len(FEATURES)
+        or units != {"s"}
+        or min(seconds.values()) < 0
+    ):
+        found = ", ".join(f"{each.feature} ({each.unit})" for each in cost.coefficients) or "none"
+        raise ModelError(
+            f"The step law of {cost.model.name} has the coefficients {found}; expected "
+            f"{', '.join(FEATURES)}, each once, in s and not negative: calibrate it again."
+        )
+    return StepLaw(
+        **{f"{feature}_ps": round(value * PS_PER_S) for feature, value in seconds.items()}
+    )
+
+
 def num_matrix_parameters(shape: ModelShape) -> int:
     """Count the weights that every token is multiplied with (the input embedding is a look-up)."""
     kv_size = shape.num_kv_heads * shape.head_dim
     attention = 2 * shape.hidden_size * (shape.num_heads * shape.head_dim + kv_size)
     mlp = 3 * shape.hidden_size * shape.intermediate_size
     return shape.num_layers * (attention + mlp) + shape.vocab_size * shape.hidden_size
+
+
+def num_parameters(shape: ModelShape) -> int:
+    """Count all weights that are kept in memory, norms aside."""
+    embedding = 0 if shape.has_tied_embeddings else shape.vocab_size * shape.hidden_size
+    return num_matrix_parameters(shape) + embedding
 
 
 def kv_bytes_per_token(shape: ModelShape) -> int:

@@ -78,6 +78,7 @@ class Batch:
     def admit(self, request: Progress) -> None:
         """Let a request run, with blocks for all it has to prefill."""
         request.blocks = self.pool.allocate(self.num_blocks_for(request.num_to_prefill))
+        request.prefill_blocks = tuple(request.blocks)
         self.running[request.spec.request_id] = request
         self.prefilling[request.spec.request_id] = request
 
@@ -96,6 +97,7 @@ class Batch:
             request.anchor = None
         self.pool.release(request.blocks)
         request.blocks = []
+        request.prefill_blocks = ()
         return num_cached
 
     def advance(self, plan: Plan, num_steps: int) -> None:

@@ -28,7 +28,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
-        self._segments: list[tuple[RunSegment, int, int, int]] = []
+        self._steps: list[StepTimes] = []
         self._segment: RunSegment | None = None
         self._started_ps = 0
         self._num_steps = 0
@@ -68,31 +68,31 @@ class Journal:
 
     def step_times(self) -> tuple[StepTimes, ...]:
         """Return the times of every segment that ended, in order."""
-        return tuple(
-            StepTimes(
-                worker_id=segment.worker_id,
-                segment_id=segment.segment_id,
-                started_s=started_ps / PS_PER_S,
-                ended_s=ended_ps / PS_PER_S,
-                num_steps=num_steps,
-                num_sequences=len(segment.plan.chunks) + len(segment.plan.decodes),
-                num_tokens=sum(chunk.num_query for chunk in segment.plan.chunks)
-                + len(segment.plan.decodes),
-                num_context_tokens=segment.plan.num_decode_context,
-            )
-            for segment, started_ps, ended_ps, num_steps in self._segments
-        )
+        return tuple(self._steps)
 
     def _note_segment(self, event: SegmentDone) -> None:
         segment = self._segment
         if segment is None:  # the scheduler refuses such an event
             return
         self._segment = None
-        self._segments.append((segment, self._started_ps, event.at_ps, event.num_steps))
+        plan = segment.plan
+        num_decodes = len(plan.decodes)
+        self._steps.append(
+            StepTimes(
+                worker_id=segment.worker_id,
+                segment_id=segment.segment_id,
+                started_s=self._started_ps / PS_PER_S,
+                ended_s=event.at_ps / PS_PER_S,
+                num_steps=event.num_steps,
+                num_sequences=num_decodes + len(plan.chunks),
+                num_tokens=num_decodes + sum([chunk.num_query for chunk in plan.chunks]),
+                num_context_tokens=plan.num_decode_context,
+            )
+        )
         if not event.ok:
             return
         self._num_steps += event.num_steps
-        for chunk in segment.plan.chunks:
+        for chunk in plan.chunks:
             if chunk.is_last:
                 self._entries[chunk.request_id].begin_decode(event.at_ps, self._num_steps)
 

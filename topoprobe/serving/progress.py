@@ -25,9 +25,11 @@ class Progress:
         Step counter at which it would have had nothing cached; None unless it decodes.
     blocks : list of int
         Its block table.
+    prefill_blocks : tuple of int
+        Its block table as it was when it was admitted, which all its chunks name.
     """
 
-    __slots__ = ("anchor", "blocks", "num_cached", "num_to_prefill", "spec")
+    __slots__ = ("anchor", "blocks", "num_cached", "num_to_prefill", "prefill_blocks", "spec")
 
     def __init__(self, spec: RequestSpec) -> None:
         self.spec = spec
@@ -35,3 +37,4 @@ class Progress:
         self.num_cached = 0
         self.anchor: int | None = None
         self.blocks: list[int] = []
+        self.prefill_blocks: tuple[int, ...] = ()

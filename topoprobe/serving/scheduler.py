@@ -270,7 +270,7 @@ class _Step:
                 request_id=request.spec.request_id,
                 num_query=num_query,
                 num_context=request.num_cached,
-                blocks=tuple(request.blocks),
+                blocks=request.prefill_blocks,
                 is_last=num_query == num_left,
             )
         )

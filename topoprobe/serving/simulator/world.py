@@ -52,14 +52,15 @@ class World:
     def advance(self, plan: Plan, num_steps: int) -> tuple[Outcome, ...]:
         """Let `num_steps` steps of `plan` happen; return who ended with the last of them, by id."""
         self._num_steps += num_steps
-        ended = []
+        ended = [
+            chunk.request_id
+            for chunk in plan.chunks
+            if chunk.is_last and self._begin_decode(chunk.request_id)
+        ]
         while self.steps_to_end() == 0:
             request_id = heappop(self._ends)[1]
             self._left[request_id] = (False, 0)
             ended.append(request_id)
-        for chunk in plan.chunks:
-            if chunk.is_last and self._begin_decode(chunk.request_id):
-                ended.append(chunk.request_id)
         return tuple(
             Outcome(request_id=request_id, num_tokens=self._totals[request_id], end="stop")
             for request_id in sorted(ended)

@@ -39,6 +39,10 @@ class TokenRange:
         except ValueError as error:
             raise UsageError(f"{text!r} is no range of tokens; write LOW-HIGH.") from error
 
+    def __str__(self) -> str:
+        """Return the form that `parse` reads."""
+        return f"{self.low}-{self.high}"
+
 
 DEFAULT_PROMPT_TOKENS = TokenRange(32, 512)
 DEFAULT_OUTPUT_TOKENS = TokenRange(16, 256)
