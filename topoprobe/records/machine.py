@@ -125,8 +125,12 @@ class Numa(Node, frozen=True, kw_only=True, tag="numa"):
 
 
 class PciNode(Node, frozen=True, kw_only=True):
-    """What every node with a PCI function has; addresses are ``dddd:bb:dd.f`` in lower case."""
+    """What every node with a PCI function has; addresses are ``dddd:bb:dd.f`` in lower case.
 
+    `model` is the product's name; `name` is what people and flows call the node.
+    """
+
+    model: str | None = None
     pci_address: str | None = None
     pci_class: str | None = None
     pci_vendor: str | None = None
@@ -240,12 +244,14 @@ class Link(Record, frozen=True, kw_only=True):
 class Pair(Record, frozen=True, kw_only=True):
     """The path class between two endpoints, in NVIDIA's terms: X NV# C2C PIX PXB PHB NODE SYS.
 
-    None with a reason in the document's `unknown` list where the tree does not tell.
+    None with a reason in the document's `unknown` list where the tree does not tell. `pcie_class`
+    is the class of the way over PCIe, also where a direct link makes it unnecessary.
     """
 
     a: str
     b: str
     path_class: str | None = msgspec.field(name="class")
+    pcie_class: str | None = None
 
 
 class Contradiction(Record, frozen=True, kw_only=True):

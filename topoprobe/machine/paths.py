@@ -1,0 +1,122 @@
+"""Path classes between two endpoints, in NVIDIA's terms, and where the tree does not tell.
+
+The classes, nearest first: X (self), NV# (that many NVLinks, directly or through NVSwitches), C2C
+(a chip-to-chip link), PIX (one switch), PXB (several switches, no host bridge), PHB (one host
+bridge), NODE (two host bridges of one NUMA node), SYS (between NUMA nodes).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from topoprobe.machine.addresses import device_of
+from topoprobe.machine.view import Machine
+from topoprobe.records.base import Missing
+from topoprobe.records.machine import (
+    Gpu,
+    HostBridge,
+    LinkKind,
+    Nic,
+    Nvme,
+    Pair,
+    PcieSwitch,
+    PciNode,
+)
+
+CLASSES = ("X", "NV#", "C2C", "PIX", "PXB", "PHB", "NODE", "SYS")
+
+
+class PathClass(NamedTuple):
+    """A path class, or None with the reason why it is unknown."""
+
+    name: str | None
+    reason: str | None = None
+
+
+def path_class(machine: Machine, a: str, b: str) -> PathClass:
+    """Return the class of the best path between two endpoints.
+
+    xGMI has no name among these classes: such pairs keep the class of their way over PCIe, and
+    their xGMI links stand in the document.
+
+    Raises
+    ------
+    ModelError
+        If a node does not exist.
+    """
+    if a == b:
+        return PathClass("X")
+    links = num_nvlinks(machine, a, b)
+    if links:
+        return PathClass(f"NV{links}")
+    if any(link.kind is LinkKind.C2C for link in machine.links_between(a, b)):
+        return PathClass("C2C")
+    return pcie_class(machine, a, b)
+
+
+def num_nvlinks(machine: Machine, a: str, b: str) -> int:
+    """Count the NVLinks that a pair can use: direct ones, or the lesser of both into NVSwitches."""
+    direct = sum(link.count for link in machine.links_between(a, b) if link.kind is LinkKind.NVLINK)
+    if direct:
+        return direct
+    into = [sum(link.count for link in machine.fabric_links(end)) for end in (a, b)]
+    return min(into)
+
+
+def pcie_class(machine: Machine, a: str, b: str) -> PathClass:
+    """Return the class of the way over PCIe and between sockets.
+
+    The common ancestor decides: a switch that both ends hang on directly is PIX, a switch with
+    more switches between PXB, a host bridge PHB; without one, a common NUMA node is NODE and
+    different ones SYS. A switch in a guest counts, since somebody modelled it; a guest's bare bus
+    does not.
+    """
+    one, other = machine.node(a), machine.node(b)
+    if not isinstance(one, PciNode) or not isinstance(other, PciNode):
+        return PathClass(None, "Only PCI devices have a path class.")
+    if one.pci_address and other.pci_address and (
+        device_of(one.pci_address) == device_of(other.pci_address)
+    ):  # fmt: skip
+        return PathClass("PIX")
+    above_a = [n for n in machine.ancestors(a) if isinstance(n, PcieSwitch | HostBridge)]
+    above_b = {n.id for n in machine.ancestors(b) if isinstance(n, PcieSwitch | HostBridge)}
+    meeting = next((n for n in above_a if n.id in above_b), None)
+    if isinstance(meeting, PcieSwitch):
+        return PathClass("PIX" if one.parent == other.parent == meeting.id else "PXB")
+    host = machine.host
+    if meeting is not None:
+        if host is not None and host.is_virtual:
+            return _flattened()
+        return PathClass("PHB")
+    if not above_a or not above_b:
+        return PathClass(None, "It is not known where one of them is attached.")
+    numa_a, numa_b = machine.numa(a), machine.numa(b)
+    if numa_a is None or numa_b is None:
+        return PathClass(
+            None, "Their host bridges differ and the NUMA node of at least one is unknown."
+        )
+    return PathClass("NODE" if numa_a.id == numa_b.id else "SYS")
+
+
+def pairs_of(machine: Machine) -> tuple[tuple[Pair, ...], tuple[Missing, ...]]:
+    """Return GPU-GPU, GPU-NIC and GPU-NVMe pairs, and why some have no class.
+
+    Each unordered pair appears once, its ends in document order.
+    """
+    gpus = machine.all(Gpu)
+    others = (*machine.all(Nic), *machine.all(Nvme))
+    ends = [(one.id, two.id) for i, one in enumerate(gpus) for two in (*gpus[i + 1 :], *others)]
+    pairs, missing = [], []
+    for a, b in ends:
+        found, over_pcie = path_class(machine, a, b), pcie_class(machine, a, b)
+        pairs.append(Pair(a=a, b=b, path_class=found.name, pcie_class=over_pcie.name))
+        if found.reason is not None:
+            missing.append(Missing(subject=f"{a} {b}", fact="class", reason=found.reason))
+    return tuple(pairs), tuple(missing)
+
+
+def _flattened() -> PathClass:
+    return PathClass(
+        None,
+        "They meet on a guest's root bus, which says nothing about how the host is wired.",
+    )

@@ -1,0 +1,132 @@
+"""Facts that cannot be true as told: each is reported, and what it would poison is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from topoprobe.machine.facts import PciFact
+from topoprobe.machine.pcie import describe
+from topoprobe.records.base import Missing
+from topoprobe.records.machine import Capability, Contradiction, Link, NicPort
+from topoprobe.units import format_rate
+
+# A switch chip is of one generation. An uplink this many times slower per lane than a link below
+# it, in a recording that took the lesser of both ends, is an emulated switch or a wrong reading.
+_UPLINK_RATIO = 4.0
+# Fastest network port that is believed without its PCIe link to compare with: 3.2 Tb/s.
+_MAX_PORT_BITS_PER_S = 3.2e12
+
+
+class Complaint(NamedTuple):
+    """Readings that cannot be, and what they probably mean."""
+
+    readings: tuple[str, ...]
+    meaning: str
+
+
+def doubtful_uplinks(
+    links: Sequence[Link],
+) -> tuple[list[Link], list[Contradiction], list[Missing]]:
+    """Withdraw the nominal capability of uplinks far slower than what hangs below them.
+
+    Only links whose ends were not read themselves are doubted: where both ports tell their
+    capability, a slow uplink is a fact.
+    """
+    fastest: dict[str, Link] = {}
+    for link in links:
+        if _rate(link) > (_rate(fastest[link.a]) if link.a in fastest else 0.0):
+            fastest[link.a] = link
+    kept: list[Link] = []
+    contradictions: list[Contradiction] = []
+    unknown: list[Missing] = []
+    for link in links:
+        below = fastest.get(link.b)
+        is_read = link.a_capability is not None or link.b_capability is not None
+        if is_read or below is None or not 0 < _rate(link) * _UPLINK_RATIO <= _rate(below):
+            kept.append(link)
+            continue
+        kept.append(msgspec.structs.replace(link, nominal=None))
+        contradictions.append(
+            Contradiction(
+                subject=link.id,
+                fact="nominal",
+                readings=(
+                    f"above {link.b}: {describe(link.nominal)}",
+                    f"below it: {describe(below.nominal)}",
+                ),
+                meaning="No switch is this lopsided: the uplink's speed is an emulated or wrong "
+                "reading and is not used.",
+            )
+        )
+        unknown.append(
+            Missing(
+                subject=link.id,
+                fact="nominal",
+                reason=f"The recorded {describe(link.nominal)} cannot be true.",
+            )
+        )
+    return kept, contradictions, unknown
+
+
+def odd_current_readings(
+    links: Sequence[Link], functions: Mapping[str, PciFact]
+) -> list[Contradiction]:
+    """Report links whose two ends tell different current bandwidths."""
+    found = []
+    for link in links:
+        port = functions.get(link.a_port or "")
+        if port is None or port.current is None or link.current is None:
+            continue
+        above, below = port.current.bandwidth_bytes_per_s, link.current.bandwidth_bytes_per_s
+        if above is None or below is None or abs(above / below - 1) < 0.001:
+            continue
+        found.append(
+            Contradiction(
+                subject=link.id,
+                fact="current",
+                readings=(
+                    f"{link.a_port}: {_written(port.current)}",
+                    f"{link.b_port}: {_written(link.current)}",
+                ),
+                meaning="Both ends of a link run at one speed; one was read at another moment, "
+                "while the link rested.",
+            )
+        )
+    return found
+
+
+def port_rate(
+    port: NicPort, link_bytes_per_s: float | None
+) -> tuple[float | None, Complaint | None]:
+    """Return a network port's rate, and a complaint if it was wrong by a factor of 1000.
+
+    Parameters
+    ----------
+    port : NicPort
+        As recorded.
+    link_bytes_per_s : float or None
+        What the function's PCIe link carries.
+    """
+    rate = port.rate_bits_per_s
+    if rate is None:
+        return None, None
+    limit = _MAX_PORT_BITS_PER_S if link_bytes_per_s is None else 4 * 8 * link_bytes_per_s
+    if rate <= limit or rate / 1000 > limit:
+        return rate, None
+    against = f" on a PCIe link of {format_rate(link_bytes_per_s)}" if link_bytes_per_s else ""
+    return rate / 1000, Complaint(
+        (f"{rate / 1e9:g} Gb/s{against}", f"{rate / 1e12:g} Gb/s"),
+        "The file gives kb/s where Mb/s belong; the lower figure is used.",
+    )
+
+
+def _rate(link: Link) -> float:
+    return (link.nominal.transfers_per_s if link.nominal else None) or 0.0
+
+
+def _written(capability: Capability) -> str:
+    rate = format_rate(capability.bandwidth_bytes_per_s or 0.0)
+    return f"{describe(capability)} {rate}".strip()

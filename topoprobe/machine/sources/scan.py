@@ -1,0 +1,75 @@
+"""Scanning: the live machine or recordings in, a machine document out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from topoprobe import __version__
+from topoprobe.errors import UsageError
+from topoprobe.machine.building import build
+from topoprobe.machine.facts import Facts
+from topoprobe.machine.sources import detect
+from topoprobe.records.base import Tool
+from topoprobe.records.documents import decode_as
+from topoprobe.records.machine import MachineDocument
+
+
+def scan_live(captured_at: str | None = None, root: Path = Path("/")) -> MachineDocument:
+    """Read the machine this runs on.
+
+    Parameters
+    ----------
+    captured_at : str, optional
+        ISO 8601 time to note in the document; the caller has the clock.
+    root : Path
+        Folder that holds ``sys`` and ``proc``.
+    """
+    from topoprobe.machine.sources import nvml, sysfs
+
+    sources = [sysfs.read(root)]
+    library = nvml.load()
+    sources.append(nvml.unavailable(library) if isinstance(library, str) else nvml.read(library))
+    return build(sources, origin="live", tool=_tool(), captured_at=captured_at)
+
+
+def scan_files(files: Sequence[tuple[str, bytes]]) -> MachineDocument:
+    """Read recordings of one machine; several are joined by PCI address.
+
+    Parameters
+    ----------
+    files : sequence of (str, bytes)
+        Name and content of each; the format is told from the content.
+
+    Raises
+    ------
+    UsageError
+        If a machine document of topoprobe is given together with other files.
+    InputError
+        If a file is not what it seems to be.
+    """
+    sources: list[Facts] = []
+    for name, packed in files:
+        data = detect.unpack(packed, name)
+        found = detect.detect(data, name)
+        if found == "document":
+            if len(files) > 1:
+                raise UsageError(f"{name} is a machine document, which is complete; give it alone.")
+            return decode_as(data, MachineDocument, name)
+        sources.append(_read(found, data, name))
+    return build(sources, origin="recorded", tool=_tool())
+
+
+def _read(found: detect.Format, data: bytes, name: str) -> Facts:
+    base = Path(name).name
+    if found == "nccl-xml":
+        from topoprobe.machine.sources import nccl_xml
+
+        return nccl_xml.read(data, base)
+    from topoprobe.machine.sources import hwloc_xml
+
+    return hwloc_xml.read(data, base)
+
+
+def _tool() -> Tool:
+    return Tool(tool_version=__version__)

@@ -1,0 +1,162 @@
+"""What hangs on PCI functions: network interfaces, verbs devices, drives."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from topoprobe.machine.addresses import normal_address
+from topoprobe.machine.facts import NicFact, StorageFact
+from topoprobe.machine.sources.sysfs.files import Files
+from topoprobe.records.machine import NicPort
+
+_NET, _VERBS = "sys/class/net", "sys/class/infiniband"
+_BLOCK, _NVME = "sys/block", "sys/class/nvme"
+_SECTOR_BYTES = 512  # of sysfs `size`, whatever the drive's own sectors
+_RATE = re.compile(r"([0-9.]+)\s*Gb/sec")
+_NOT_DRIVES = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd")
+# A namespace of a controller; with multipath its path is hidden as nvme0c1n1 for nvme0n1.
+_NAMESPACE = re.compile(r"(nvme[0-9]+)(?:c[0-9]+)?(n[0-9]+)")
+_LINK_LAYERS = {"1": "Ethernet", "32": "InfiniBand"}
+# What drivers say for "unknown" (speed_t is unsigned on old kernels).
+_NO_SPEED = {-1, 0, 0xFFFFFFFF}
+
+
+class _Interface(NamedTuple):
+    name: str
+    dev_port: int
+    speed_bits_per_s: float | None
+    state: str | None
+    link_layer: str | None
+
+
+class _Verbs(NamedTuple):
+    device: str
+    port: int
+    rate_bits_per_s: float | None
+    state: str | None
+    link_layer: str | None
+
+
+def read_nics(files: Files) -> tuple[NicFact, ...]:
+    """Read network interfaces and verbs devices, joined port by port on their PCI function."""
+    interfaces: dict[str, list[_Interface]] = {}
+    for name in files.names(_NET):
+        address = _function_of(files.link(f"{_NET}/{name}"))
+        if address is not None:
+            interfaces.setdefault(address, []).append(_interface(files, name))
+    verbs: dict[str, list[_Verbs]] = {}
+    for device in files.names(_VERBS):
+        address = _function_of(files.link(f"{_VERBS}/{device}"))
+        if address is None:
+            continue
+        for port, path in files.numbered(f"{_VERBS}/{device}/ports", ""):
+            verbs.setdefault(address, []).append(_verbs_port(files, device, port, path))
+    return tuple(
+        NicFact(
+            key=address,
+            address=address,
+            ports=_paired(interfaces.get(address, []), verbs.get(address, [])),
+        )
+        for address in sorted({*interfaces, *verbs})
+    )
+
+
+def read_storage(files: Files) -> tuple[StorageFact, ...]:
+    """Read drives by the PCI function that carries them."""
+    drives: dict[str, dict[str, int | None]] = {}
+    for name in files.names(_BLOCK):
+        address = _function_of(files.link(f"{_BLOCK}/{name}"))
+        if address is not None and not name.startswith(_NOT_DRIVES):
+            drives.setdefault(address, {})[name] = _size(files, name)
+    for controller in files.names(_NVME):
+        address = _function_of(files.link(f"{_NVME}/{controller}"))
+        for entry in files.names(f"{_NVME}/{controller}") if address else ():
+            match = _NAMESPACE.fullmatch(entry)
+            if match and address:
+                name = match[1] + match[2]
+                drives.setdefault(address, {}).setdefault(name, _size(files, name))
+    return tuple(
+        StorageFact(
+            address=address,
+            block_devices=tuple(sorted(found)),
+            size_bytes=_sum(list(found.values())),
+        )
+        for address, found in sorted(drives.items())
+    )
+
+
+def _function_of(link: str | None) -> str | None:
+    """Return the PCI function nearest to a class device, from its path below /sys/devices."""
+    addresses = [a for part in (link or "").split("/") if (a := normal_address(part))]
+    return addresses[-1] if addresses else None
+
+
+def _interface(files: Files, name: str) -> _Interface:
+    path = f"{_NET}/{name}"
+    speed = files.number(f"{path}/speed")  # Mb/s
+    return _Interface(
+        name=name,
+        dev_port=files.number(f"{path}/dev_port") or 0,
+        speed_bits_per_s=None if speed is None or speed in _NO_SPEED else speed * 1e6,
+        state=files.text(f"{path}/operstate"),
+        link_layer=_LINK_LAYERS.get(files.text(f"{path}/type") or ""),
+    )
+
+
+def _verbs_port(files: Files, device: str, port: int, path: str) -> _Verbs:
+    rate = _RATE.match(files.text(f"{path}/rate") or "")
+    state = (files.text(f"{path}/state") or "").rpartition(":")[2].strip().lower() or None
+    return _Verbs(
+        device=device,
+        port=port,
+        # A port that is down shows the least rate it has, or the last one.
+        rate_bits_per_s=float(rate[1]) * 1e9 if rate and state == "active" else None,
+        state=state,
+        link_layer=files.text(f"{path}/link_layer"),
+    )
+
+
+def _paired(interfaces: list[_Interface], verbs: list[_Verbs]) -> tuple[NicPort, ...]:
+    left = list(interfaces)
+    several = len(verbs) > 1
+    ports = []
+    for verb in verbs:
+        same = [i for i in left if i.dev_port == verb.port - 1] or (
+            left if len(verbs) == len(interfaces) == 1 else []
+        )
+        interface = same[0] if same else None
+        if interface is not None:
+            left.remove(interface)
+        is_same_device = several and len({v.device for v in verbs}) == 1
+        ports.append(
+            NicPort(
+                name=f"{verb.device}:{verb.port}" if is_same_device else verb.device,
+                net_interface=interface.name if interface else None,
+                verbs_device=verb.device,
+                link_layer=verb.link_layer,
+                state=verb.state,
+                rate_bits_per_s=verb.rate_bits_per_s,
+            )
+        )
+    ports.extend(
+        NicPort(
+            name=interface.name,
+            net_interface=interface.name,
+            link_layer=interface.link_layer,
+            state=interface.state,
+            rate_bits_per_s=interface.speed_bits_per_s,
+        )
+        for interface in left
+    )
+    return tuple(ports)
+
+
+def _size(files: Files, name: str) -> int | None:
+    sectors = files.number(f"{_BLOCK}/{name}/size")
+    return None if sectors is None else sectors * _SECTOR_BYTES
+
+
+def _sum(sizes: list[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
