@@ -198,11 +198,13 @@ class ModelCost(Record, frozen=True, kw_only=True):
     """Step-cost law of one model on one worker: fitted on some shapes, validated on others.
 
     ``mean_error_ratio`` and ``max_error_ratio`` are relative errors on the validation shapes, None
-    where the law is nominal and nothing was measured.
+    where the law is nominal and nothing was measured. `num_threads` is that of the CPU cores it
+    was measured on, None elsewhere.
     """
 
     model: ModelShape
     devices: tuple[str, ...]
+    num_threads: int | None = None
     law: Literal["roofline"] = "roofline"
     coefficients: tuple[Coefficient, ...]
     num_fit_shapes: int
