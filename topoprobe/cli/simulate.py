@@ -176,8 +176,8 @@ def _advice(document: RunDocument) -> str:
     waiting = _waiting_ratio(document.requests)
     if waiting > _QUEUEING_RATIO and _is_backlogged(document):
         return (
-            f"Requests wait for {waiting:.0%} of their time to first token, and it outlasts the "
-            "arrivals: this load is more than the worker sustains; lower the rate or add a worker."
+            f"Requests wait for {waiting:.0%} of their time to first token, and the queue "
+            "outlasts the arrivals: this load is more than the worker sustains; lower the rate or add a worker."
         )
     if waiting > _QUEUEING_RATIO:
         return (
