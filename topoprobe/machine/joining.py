@@ -15,8 +15,12 @@ from topoprobe.records.machine import Contradiction
 F = TypeVar("F", bound=Fact)
 
 # Fields that honest sources may tell differently: a name is a matter of taste, a link rests when
-# idle, and sources see more or less of the tree (`_tree_first` chooses among those).
-_MAY_DIFFER = {"name", "current", "nominal", "root", "parent", "role", "ports", "driver"}
+# idle, some memory is reserved before it is counted, and sources see more or less of the tree
+# (`_tree_first` chooses among those).
+_MAY_DIFFER = {
+    "name", "current", "nominal", "memory_bytes", "root", "parent", "role", "ports", "driver",
+    "has_interface",
+}  # fmt: skip
 
 
 class Joined(NamedTuple):
@@ -109,9 +113,9 @@ def _merge_one(
                 continue
             given.append(field)
             kept = getattr(merged, field)
-            if kept is None or kept == ():
+            if kept is None or kept == () or _is_more(field, kept, value):
                 changes[field] = value
-            elif kept != value and field not in _MAY_DIFFER:
+            elif not _agree(field, kept, value):
                 contradictions.append(
                     Contradiction(
                         subject=subject,
@@ -125,6 +129,19 @@ def _merge_one(
         if given:
             mine[source] = tuple(dict.fromkeys((*mine.get(source, ()), *given)))
     return merged
+
+
+def _is_more(field: str, kept: object, value: object) -> bool:
+    """Tell whether a later source knows the same better: more digits, or an interface it saw."""
+    if field == "class_code":
+        return str(value).startswith(str(kept)) and value != kept
+    return field == "has_interface" and value is True and kept is False
+
+
+def _agree(field: str, kept: object, value: object) -> bool:
+    if field == "class_code":
+        return str(kept).startswith(str(value))
+    return kept == value or field in _MAY_DIFFER
 
 
 def _in_order(functions: Iterable[PciFact]) -> tuple[PciFact, ...]:

@@ -17,7 +17,6 @@ from topoprobe.records.machine import (
     Numa,
     NvSwitch,
     Package,
-    PcieSwitch,
     PciNode,
 )
 
@@ -252,11 +251,6 @@ class Machine:
         if isinstance(self.node(node_id), Numa):
             return (Resource(f"memory:{node_id}", "memory", None, None),)
         return ()
-
-
-def is_bridge(node: Node) -> bool:
-    """Tell whether a node is a switch or a host bridge."""
-    return isinstance(node, PcieSwitch | HostBridge)
 
 
 def _other_end(link: Link, node_id: str) -> str:

@@ -200,6 +200,9 @@ class _Reader:
         infos = _infos(element)
         self._address_of[element.get("gp_index", "")] = address
         is_switch = element.get("subtype") == "NVSwitch"
+        if not is_readable:
+            reason = "hwloc could not read its configuration space."
+            self._unknown.append(Missing(subject=address, fact="pci_vendor", reason=reason))
         self._functions[address] = PciFact(
             address=address,
             root=root,

@@ -139,7 +139,6 @@ class _Reader:
             return
         class_code = _hex(pci.get("class"), 6)
         is_bridge = class_code is not None and class_code.startswith("0604")
-        kind = _kind(pci)
         self._functions[address] = PciFact(
             address=address,
             root=root,
@@ -152,7 +151,7 @@ class _Reader:
                 parse_speed(pci.get("link_speed", "")), parse_width(pci.get("link_width", ""))
             ),
             numa_index=numa,
-            kind=kind,
+            kind="gpu" if pci.find("gpu") is not None else None,
             has_interface=True if pci.find("nic") is not None else None,
         )
         self._explain(pci, address, numa)
@@ -233,10 +232,6 @@ def _peer(
         count=count,
         bandwidth_bytes_per_s=None if rate is None else rate * count,
     )
-
-
-def _kind(pci: Element) -> Literal["gpu", "nvswitch"] | None:
-    return "gpu" if pci.find("gpu") is not None else None
 
 
 def _processor(cpu: Element, numa: int) -> str:

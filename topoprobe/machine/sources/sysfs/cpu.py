@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal, NamedTuple
 
 from topoprobe.machine.addresses import parse_cpu_list
@@ -21,7 +20,6 @@ _INSTRUCTION_SETS = (
     "sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16",
     "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "sve", "sve2", "bf16", "i8mm",
 )  # fmt: skip
-_CLOCK_IN_NAME = re.compile(r"@\s*([0-9.]+)\s*GHz")
 
 
 class _Processor(NamedTuple):
@@ -56,7 +54,7 @@ def read_packages(files: Files) -> tuple[PackageFact, ...]:
             num_cores=len(cores[package]),
             num_threads=len(members),
             cpus=tuple(members),
-            base_clock_hz=_base_clock(files, members[0], processor.name),
+            base_clock_hz=_base_clock(files, members[0]),
             instruction_sets=processor.instruction_sets,
             caches=_caches(files, members),
         )
@@ -110,12 +108,9 @@ def _architecture(files: Files) -> str | None:
     return platform.machine() or None
 
 
-def _base_clock(files: Files, cpu: int, name: str | None) -> float | None:
+def _base_clock(files: Files, cpu: int) -> float | None:
     kilohertz = files.number(f"{_CPU}/cpu{cpu}/cpufreq/base_frequency")
-    if kilohertz:
-        return kilohertz * 1e3
-    match = _CLOCK_IN_NAME.search(name or "")
-    return float(match[1]) * 1e9 if match else None
+    return kilohertz * 1e3 if kilohertz else None
 
 
 def _caches(files: Files, cpus: list[int]) -> tuple[Cache, ...]:
