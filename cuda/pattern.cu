@@ -14,6 +14,14 @@ extern "C" __global__ void pattern_fill(unsigned long long* words, unsigned long
         words[i] = pattern_word(seed, first_index + i);
 }
 
+// Random float64 in [1, 2) instead: random mantissa bits, and neither NaN nor denormal for arithmetic.
+extern "C" __global__ void pattern_fill_floats(unsigned long long* words, unsigned long long seed,
+                                               unsigned long long first_index,
+                                               unsigned long long num_words) {
+    for (unsigned long long i = grid_thread(); i < num_words; i += grid_num_threads())
+        words[i] = (pattern_word(seed, first_index + i) >> 12) | 0x3ff0000000000000ull;
+}
+
 extern "C" __global__ void pattern_verify(const unsigned long long* words, unsigned long long seed,
                                           unsigned long long poison_seed, unsigned long long first_index,
                                           unsigned long long num_words, unsigned long long* report) {

@@ -1,7 +1,7 @@
 // Enough of the CUDA language for g++ to compile a kernel as a plain function of one thread.
 //
-// The test sets the indices, calls the function once for every thread of the grid, one after the other,
-// and so checks the arithmetic and the indexing. What it cannot check is what depends on threads running
+// The harness (conftest.py) calls the function once for every thread of the grid, one after the other,
+// which checks the arithmetic and the indexing. What it cannot check is what depends on threads running
 // at once; the kernels of this project use no barrier and no shared memory.
 #pragma once
 #include <time.h>
@@ -26,11 +26,25 @@ struct alignas(16) uint4 {
 // Per host thread, so that a latch can spin in one while the test works in another.
 static thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-extern "C" void become_thread(const unsigned int* indices) {
-    threadIdx = {indices[0], 0, 0};
-    blockDim = {indices[1], 1, 1};
-    blockIdx = {indices[2], indices[3], 0};
-    gridDim = {indices[4], indices[5], 1};
+template <typename Type>
+struct RemoveConst {
+    using type = Type;
+};
+template <typename Type>
+struct RemoveConst<const Type> {
+    using type = Type;
+};
+template <typename Type>
+using std_remove_const = typename RemoveConst<Type>::type;
+
+// Call the kernel once for every thread of a grid (x, y) of one-dimensional blocks.
+template <typename Kernel>
+static inline void run_grid(unsigned int x, unsigned int y, unsigned int threads, Kernel kernel) {
+    gridDim = {x, y, 1};
+    blockDim = {threads, 1, 1};
+    for (blockIdx.y = 0; blockIdx.y < y; ++blockIdx.y)
+        for (blockIdx.x = 0; blockIdx.x < x; ++blockIdx.x)
+            for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) kernel();
 }
 
 static inline double2 make_double2(double x, double y) { return {x, y}; }

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import itertools
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,55 +12,8 @@ import pytest
 
 from topoprobe.measure.devices.cuda.pattern import pattern_words
 
-HERE = Path(__file__).resolve().parent
 Words = npt.NDArray[np.uint64]
-
-
-class OnCpu:
-    """The kernels of one family, compiled by g++, launched one thread after the other."""
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
-
-    def launch(
-        self, name: str, grid: tuple[int, int], num_threads: int, *arguments: object
-    ) -> None:
-        kernel = getattr(self._library, name)
-        kernel.restype = None
-        converted = [
-            ctypes.c_void_p(argument.ctypes.data) if isinstance(argument, np.ndarray) else argument
-            for argument in arguments
-        ]
-        for y, x, thread in itertools.product(range(grid[1]), range(grid[0]), range(num_threads)):
-            indices = (ctypes.c_uint * 6)(thread, num_threads, x, y, *grid)
-            self._library.become_thread(indices)
-            kernel(*converted)
-
-
-@pytest.fixture(scope="session")
-def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OnCpu]:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("g++ is not installed, so the kernels' arithmetic cannot run on the CPU")
-    folder = tmp_path_factory.mktemp("kernels")
-
-    def build(family: str) -> OnCpu:
-        library = folder / f"{family}.so"
-        if not library.exists():
-            options = ["-std=c++17", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-x", "c++"]
-            subprocess.run(
-                [compiler, *options, "-include", str(HERE / "on_cpu.hpp"),
-                 str(HERE.parents[1] / "cuda" / f"{family}.cu"), "-o", str(library)],
-                check=True,
-            )  # fmt: skip
-        return OnCpu(ctypes.CDLL(str(library)))
-
-    return build
-
-
-def u64(value: int) -> ctypes.c_ulonglong:
-    return ctypes.c_ulonglong(value)
-
+OnCpu = Any  # conftest.OnCpu, which importlib mode cannot import by name
 
 #: Grids smaller than, equal to and larger than the arrays below: every shape of a grid-stride loop.
 GRIDS = pytest.mark.parametrize(("num_blocks", "num_threads"), [(1, 1), (3, 5), (8, 32)])
@@ -81,11 +30,11 @@ def test_stream_kernels_on_any_grid_equal_numpy(
     grid = (num_blocks, 1)
     target = np.zeros_like(a)
     expected = {
-        "stream_copy": ((target, a, u64(num_pairs)), a),
-        "stream_scale": ((target, c, ctypes.c_double(scalar), u64(num_pairs)), scalar * c),
-        "stream_add": ((target, a, b, u64(num_pairs)), a + b),
-        "stream_triad": ((target, b, c, ctypes.c_double(scalar), u64(num_pairs)), b + scalar * c),
-        "stream_write": ((target, ctypes.c_double(scalar), u64(num_pairs)), np.full_like(a, 0.4)),
+        "stream_copy": ((target, a, np.uint64(num_pairs)), a),
+        "stream_scale": ((target, c, np.float64(scalar), np.uint64(num_pairs)), scalar * c),
+        "stream_add": ((target, a, b, np.uint64(num_pairs)), a + b),
+        "stream_triad": ((target, b, c, np.float64(scalar), np.uint64(num_pairs)), b + scalar * c),
+        "stream_write": ((target, np.float64(scalar), np.uint64(num_pairs)), np.full_like(a, 0.4)),
     }
     for name, (arguments, reference) in expected.items():
         target[:] = np.nan
@@ -99,7 +48,7 @@ def test_stream_read_on_any_grid_reads_every_word_once(
 ) -> None:
     words = pattern_words(7, 0, 2 * 41)
     sums = np.zeros(num_blocks * num_threads, dtype=np.uint64)
-    on_cpu("stream").launch("stream_read", (num_blocks, 1), num_threads, words, sums, u64(41))
+    on_cpu("stream").launch("stream_read", (num_blocks, 1), num_threads, words, sums, np.uint64(41))
     assert np.bitwise_xor.reduce(sums) == np.bitwise_xor.reduce(words)
 
 
@@ -109,16 +58,35 @@ def test_pattern_fill_on_any_grid_equals_the_hosts_pattern(
 ) -> None:
     words = np.zeros(101, dtype=np.uint64)
     on_cpu("pattern").launch(
-        "pattern_fill", (num_blocks, 1), num_threads, words, u64(5), u64(1000), u64(101)
+        "pattern_fill",
+        (num_blocks, 1),
+        num_threads,
+        words,
+        np.uint64(5),
+        np.uint64(1000),
+        np.uint64(101),
     )
     np.testing.assert_array_equal(words, pattern_words(5, 1000, 101))
+
+
+def test_pattern_fill_floats_gives_distinct_numbers_from_one_to_two(
+    on_cpu: Callable[[str], OnCpu],
+) -> None:
+    words = np.zeros(101, dtype=np.uint64)
+    on_cpu("pattern").launch(
+        "pattern_fill_floats", (2, 1), 8, words, np.uint64(5), np.uint64(0), np.uint64(101)
+    )
+    values = words.view(np.float64)
+    assert values.min() >= 1
+    assert values.max() < 2
+    assert len(np.unique(values)) == 101
 
 
 def verify(on_cpu: Callable[[str], OnCpu], words: Words, first_index: int) -> list[int]:
     report = np.array([2**64 - 1, 0, 0], dtype=np.uint64)
     on_cpu("pattern").launch(
         "pattern_verify", (2, 1), 16,
-        words, u64(5), u64(6), u64(first_index), u64(len(words)), report,
+        words, np.uint64(5), np.uint64(6), np.uint64(first_index), np.uint64(len(words)), report,
     )  # fmt: skip
     return [int(value) for value in report]
 
@@ -154,7 +122,7 @@ def test_kv_gather_then_scatter_moves_the_blocks_of_the_table(
     pool = rng.integers(0, 2**32, size=(12, 4 * vectors), dtype=np.uint32)
     table = np.array([7, 0, 11, 3, 4], dtype=np.uint32)
     staging = np.zeros((num_blocks, 4 * vectors), dtype=np.uint32)
-    counts = (ctypes.c_uint(num_blocks), ctypes.c_uint(vectors))
+    counts = (np.uint32(num_blocks), np.uint32(vectors))
     kv_blocks.launch("kv_gather", grid, 4, staging, pool, table, *counts)
     np.testing.assert_array_equal(staging, pool[table])
 
@@ -168,7 +136,7 @@ def test_kv_gather_then_scatter_moves_the_blocks_of_the_table(
 def test_latch_opened_by_the_host_lets_the_stream_go(on_cpu: Callable[[str], OnCpu]) -> None:
     latch = on_cpu("latch")
     flag, outcome = np.zeros(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32)
-    arguments = (flag, outcome, u64(60 * 10**9))
+    arguments = (flag, outcome, np.uint64(60 * 10**9))
     held = threading.Thread(target=latch.launch, args=("latch_wait", (1, 1), 1, *arguments))
     held.start()
     held.join(0.05)
@@ -182,5 +150,5 @@ def test_latch_opened_by_the_host_lets_the_stream_go(on_cpu: Callable[[str], OnC
 
 def test_latch_never_opened_gives_up_at_its_timeout(on_cpu: Callable[[str], OnCpu]) -> None:
     flag, outcome = np.zeros(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32)
-    on_cpu("latch").launch("latch_wait", (1, 1), 1, flag, outcome, u64(1_000_000))
+    on_cpu("latch").launch("latch_wait", (1, 1), 1, flag, outcome, np.uint64(1_000_000))
     assert outcome[0] == 2

@@ -7,6 +7,7 @@ what a machine with one runs.
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from importlib import resources
 
@@ -17,6 +18,8 @@ from topoprobe.measure.devices.cuda.nvrtc import Nvrtc, load_nvrtc
 FAMILIES = ("kv_blocks", "latch", "launch", "pattern", "stream")
 #: Headers that a family may include.
 HEADERS = ("common.cuh",)
+
+_ENTRY = re.compile(r'extern "C" __global__ void (\w+)\(')
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,15 @@ class Binary:
         A cubin, or PTX text.
     log : str
         The compiler's warnings; empty when there are none.
+    kernel_names : tuple of str
+        Kernels in it, in the order of the file.
     """
 
     family: str
     architecture: str
     code: bytes
     log: str
+    kernel_names: tuple[str, ...]
 
 
 def source(name: str) -> str:
@@ -106,13 +112,20 @@ def compile_family(family: str, architecture: str) -> Binary:
     TopoprobeError
         If the text does not compile; the message ends with the compiler's log.
     """
+    text = source(f"{family}.cu")
     code, log = _compiler().compile(
         f"{family}.cu",
-        source(f"{family}.cu"),
+        text,
         headers={name: source(name) for name in HEADERS},
         architecture=architecture,
     )
-    return Binary(family=family, architecture=architecture, code=code, log=log)
+    return Binary(
+        family=family,
+        architecture=architecture,
+        code=code,
+        log=log,
+        kernel_names=tuple(_ENTRY.findall(text)),
+    )
 
 
 @functools.cache

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from topoprobe.units import format_bytes
 
 WORD_BYTES = 8
+# Words compared at a time: the reference is made anew for each piece, in 8 MiB.
+_PIECE_WORDS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,23 @@ def compare(
     Mismatch or None
         None where every word is right.
     """
-    is_bad = words != pattern_words(seed, first_index, len(words))
-    if not is_bad.any():
+    first_bad: int | None = None
+    num_unwritten = num_bad = 0
+    for start in range(0, len(words), _PIECE_WORDS):
+        piece = words[start : start + _PIECE_WORDS]
+        index = first_index + start
+        is_bad = piece != pattern_words(seed, index, len(piece))
+        if not is_bad.any():
+            continue
+        if first_bad is None:
+            first_bad = index + int(np.argmax(is_bad))
+        is_unwritten = is_bad & (piece == pattern_words(poison_seed, index, len(piece)))
+        num_bad += int(is_bad.sum())
+        num_unwritten += int(is_unwritten.sum())
+    if first_bad is None:
         return None
-    is_unwritten = is_bad & (words == pattern_words(poison_seed, first_index, len(words)))
-    num_unwritten = int(is_unwritten.sum())
     return Mismatch(
-        first_bad_offset_bytes=WORD_BYTES * (first_index + int(np.argmax(is_bad))),
+        first_bad_offset_bytes=WORD_BYTES * first_bad,
         num_unwritten_bytes=WORD_BYTES * num_unwritten,
-        num_corrupted_bytes=WORD_BYTES * (int(is_bad.sum()) - num_unwritten),
+        num_corrupted_bytes=WORD_BYTES * (num_bad - num_unwritten),
     )
