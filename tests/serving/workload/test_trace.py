@@ -66,7 +66,7 @@ def test_limit_reads_no_further() -> None:
         (" \n\n", "t is empty"),
         ("hello\n", "t begins with 'hello'; expected an Azure CSV"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "a header and no requests"),
-        (AZURE + "2023-11-16 18:15:51,3", "line 4: found 2 fields.* truncated"),
+        (AZURE + "2023-11-16 18:15:51,3", "line 4: expected 3 fields and found 2"),
         (AZURE + "2023-11-16 18:15:51,-3,4", "line 4: found -3 prompt tokens"),
         (AZURE + "2023-11-16 18:15:51,3,0", "line 4: found 0 output tokens"),
         (AZURE + "2023-11-16 18:15:51,3,10000001", "line 4: found 10000001 output tokens"),
@@ -81,7 +81,7 @@ def test_limit_reads_no_further() -> None:
         (MOONCAKE + '{"timestamp": 1, "input_length": 1, "output_length": 1}', "3: it is earlier"),
         (MOONCAKE + '{"timestamp": 9, "input_length": 0, "output_length": 1}', "found 0 prompt"),
         (MOONCAKE + '{"timestamp":9, "input_length":"x", "output_length": 1}', "it is no request"),
-        (LENGTHS + "7\n", "line 3: found 1 field"),
+        (LENGTHS + "7\n", "line 3: expected 2 fields or more and found 1"),
     ],
 )  # fmt: skip
 def test_bad_trace_is_one_sentence_with_the_line(text: str, message: str) -> None:

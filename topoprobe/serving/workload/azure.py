@@ -32,7 +32,7 @@ def read_azure_row(line: str) -> tuple[int, Lengths]:
     """
     fields = line.split(",")
     if len(fields) != 3:
-        raise InputError(f"found {len(fields)} fields; expected 3, is the line truncated?")
+        raise InputError(f"expected 3 fields and found {len(fields)}; is the line truncated?")
     return _time_ps(fields[0].strip()), check_lengths(read_count(fields[1]), read_count(fields[2]))
 
 

@@ -17,5 +17,5 @@ def read_lengths_row(line: str) -> tuple[None, Lengths]:
     """
     fields = line.split(",")
     if len(fields) < 2:
-        raise InputError("found 1 field; expected at least 2, is the line truncated?")
+        raise InputError("expected 2 fields or more and found 1; is the line truncated?")
     return None, check_lengths(read_count(fields[0]), read_count(fields[1]))

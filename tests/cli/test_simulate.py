@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from topoprobe.cli.main import main
+from topoprobe.model.catalogue.devices import NOMINAL_DEVICES
+from topoprobe.model.catalogue.shapes import TINY_LLAMA
+from topoprobe.model.cost import FEATURES
+from topoprobe.records.base import Estimate, Source, Tool
+from topoprobe.records.calibration import CalibrationDocument, Coefficient, ModelCost
+from topoprobe.records.documents import decode_as, encode
+from topoprobe.records.machine import Host, MachineDocument
+from topoprobe.records.run import RunDocument
+
+Command = Callable[..., tuple[int, str, str]]
+SMALL = ("a100-80gb-sxm", "--model", "tiny-llama", "--requests", "20", "--rate", "50")
+TRACE = b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,30,4\n"
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command in this process; return exit code, stdout, stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["topoprobe", "simulate", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def calibration() -> CalibrationDocument:
+    tool = Tool(tool_version="0")
+    estimate = Estimate(value=1e-4, low=1e-4, high=1e-4, source=Source.MEASURED, n=3, evidence="t")
+    cost = ModelCost(
+        model=TINY_LLAMA,
+        devices=("host",),
+        coefficients=tuple(
+            Coefficient(feature=feature, unit="s", estimate=estimate) for feature in FEATURES
+        ),
+        num_fit_shapes=5,
+        num_validation_shapes=2,
+        mean_error_ratio=0.04,
+    )
+    machine = MachineDocument(
+        tool=tool, origin="synthetic", sources=(), nodes=(Host(id="host", name="host"),)
+    )
+    return CalibrationDocument(tool=tool, machine=machine, models=(cost,))
+
+
+def test_simulate_first_says_what_to_do_and_last_what_comes_next(simulate: Command) -> None:
+    code, out, err = simulate(*SMALL)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("The worker sustains this load")
+    assert "tiny-llama (fp32) on a100-80gb-sxm" in out
+    assert "nominal: NVIDIA A100 data sheet" in out
+    assert "20 of 20 requests finished" in out
+    assert lines[-1].startswith("Nominal figures are an upper bound")
+    assert err.splitlines()[-1].endswith("topoprobe report run.json")
+
+
+def test_simulate_json_prints_one_document_and_nothing_else(simulate: Command) -> None:
+    code, out, err = simulate(*SMALL, "--json")
+    document = decode_as(out.encode(), RunDocument)
+    assert (code, err) == (0, "")
+    assert document.kind == "simulated"
+    assert document.workload.rate_per_s == 50
+    assert document.calibration == "a100-80gb-sxm"
+
+
+def test_simulate_repeats_with_its_seed(simulate: Command) -> None:
+    first, second, other = (simulate(*SMALL, "--json", "--seed", seed)[1] for seed in "113")
+    assert first == second != other
+
+
+def test_simulate_calibration_takes_its_step_law(simulate: Command, tmp_path: Path) -> None:
+    source, target = tmp_path / "calibration.json", tmp_path / "run.json"
+    source.write_bytes(encode(calibration()))
+    load = ("--requests", "5", "--max-concurrency", "2", "--num-blocks", "100")
+    code, out, err = simulate(str(source), *load, "-o", str(target))
+    assert code == 0
+    assert "measured: step law fitted on 5 shapes, mean error 4.0% on 2 other shapes" in out
+    assert f"wrote {target}; next: topoprobe report {target}" in err
+    document = decode_as(target.read_bytes(), RunDocument)
+    assert document.workload.max_concurrency == 2
+    assert simulate(str(source), *load, "-o", str(target))[0] == 2
+    assert simulate(str(source), *load, "-o", str(target), "--force")[0] == 0
+
+
+def test_simulate_trace_with_limit_and_policy(
+    simulate: Command, tmp_path: Path, recordings: Path
+) -> None:
+    trace = recordings / "traces/mooncake_conversation.jsonl.gz"
+    arguments = ("h200-141gb-sxm", "--model", "llama-3-8b", "--trace", str(trace), "--limit", "30")
+    code, out, _ = simulate(*arguments, "--policy", "batching=chunked:budget=2048", "--json")
+    document = decode_as(out.encode(), RunDocument)
+    assert code == 0
+    assert document.summary.num_finished == 30
+    assert document.policies[0].settings["budget"] == "2048"
+
+
+def test_simulate_scarce_memory_advises_more(simulate: Command) -> None:
+    arguments = (*SMALL[:3], "--requests", "40", "--max-concurrency", "30", "--num-blocks", "60")
+    _, out, _ = simulate(*arguments)
+    assert out.startswith("KV blocks ran out")
+
+
+def test_simulate_overload_advises_a_lower_rate(simulate: Command) -> None:
+    arguments = ("a100-80gb-sxm", "--model", "llama-2-7b", "--requests", "300", "--rate", "500")
+    _, out, _ = simulate(*arguments, "--policy", "batching=chunked:seats=8")
+    assert "more than the worker sustains" in out.splitlines()[0]
+
+
+def test_simulate_requests_too_long_are_reported_first(simulate: Command) -> None:
+    _, out, _ = simulate(*SMALL, "--num-blocks", "3")
+    assert out.startswith("20 of 20 requests can never run here; request 0: it may have to cache")
+    assert "TTFT        no request had one" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (SMALL[:3], "Give either --trace FILE or --requests N"),
+        ((*SMALL, "--trace", "x"), "Give either --trace FILE or --requests N"),
+        (SMALL[:5], "Nothing says when the requests come"),
+        ((*SMALL, "--limit", "3"), "--limit shortens a trace"),
+        (("a100-80gb-sxm", "--trace", "x", "--limit", "0"), "--limit 0 leaves no request"),
+        (("a100-80gb-sxm", "--trace", "/nowhere/x.csv"), "/nowhere/x.csv does not exist"),
+        (("a100-80gb-sxm", *SMALL[3:]), "name a model with --model"),
+        (("abacus", *SMALL[1:]), "neither a file nor a nominal device"),
+        (("a100-80gb-sxm", "--model", "abacus", *SMALL[3:]), "There is no model 'abacus'"),
+        ((*SMALL, "--policy", "order=lifo"), "There is no order policy 'lifo'"),
+        ((*SMALL, "--prompt-tokens", "9-3"), "9-3 is no range of tokens"),
+        ((*SMALL, "--num-blocks", "0"), "--num-blocks 0 holds nothing"),
+        ((*SMALL, "--block-size", "0"), "--block-size 0 holds nothing"),
+        ((*SMALL, "--num-blocks", "9", "--memory", "1GiB"), "give one of them"),
+        ((*SMALL, "--memory", "1MiB"), "give more memory or a smaller model"),
+        ((*SMALL, "--max-concurrency", "0"), "A concurrency of 0 submits nothing"),
+        ((*SMALL[:5], "--rate", "-1"), "is no rate"),
+        ((*SMALL[:3], "--requests", "0", "--rate", "1"), "give at least 1"),
+    ],
+)
+def test_simulate_bad_usage_is_one_sentence_and_exit_code_2(
+    arguments: tuple[str, ...], message: str, simulate: Command
+) -> None:
+    code, out, err = simulate(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("topoprobe: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"weather\n", "begins with 'weather'"),
+        (TRACE + b"2023-11-16 18:15:47,-1,4\n", "line 3: found -1 prompt tokens"),
+        (TRACE + b"2023-11-16 18:15:47,99999999,4\n", "line 3: found 99999999 prompt tokens"),
+        (TRACE + b"2023-11-16 18:15", "line 3: expected 3 fields and found 1"),
+    ],
+)
+def test_simulate_bad_trace_is_one_sentence_and_exit_code_2(
+    data: bytes, message: str, simulate: Command, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_bytes(data)
+    code, out, err = simulate(*SMALL[:3], "--trace", str(trace))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_simulate_refuses_another_kind_of_document(simulate: Command, tmp_path: Path) -> None:
+    source = tmp_path / "machine.json"
+    source.write_bytes(encode(calibration().machine))
+    code, _, err = simulate(str(source), *SMALL[3:])
+    assert code == 2
+    assert "is a machine document; expected a calibration document" in err
+
+
+def test_simulate_help_names_every_nominal_device(simulate: Command) -> None:
+    _, out, _ = simulate("--help")
+    for device in NOMINAL_DEVICES:
+        assert device.name in out
