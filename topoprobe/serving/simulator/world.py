@@ -15,7 +15,7 @@ class World:
     in a heap of the counter's values at which somebody ends.
     """
 
-    __slots__ = ("_ends", "_left", "_num_steps", "_totals")
+    __slots__ = ("_ends", "_left", "_num_steps", "_outcomes")
 
     def __init__(self) -> None:
         self._num_steps = 0
@@ -24,12 +24,17 @@ class World:
         #: (false, output tokens to come) of a request that waits or is prefilled; (true, step
         #: counter at its end) of one that decodes.
         self._left: dict[int, tuple[bool, int]] = {}
-        self._totals: dict[int, int] = {}
+        #: How each request will have ended.
+        self._outcomes: dict[int, Outcome] = {}
 
     def arrive(self, request: Request) -> None:
         """Take in a request."""
         self._left[request.request_id] = (False, request.num_output_tokens)
-        self._totals[request.request_id] = request.num_output_tokens
+        self._outcomes[request.request_id] = Outcome(
+            request_id=request.request_id,
+            num_tokens=request.num_output_tokens,
+            end="length" if request.num_output_tokens == request.max_tokens else "stop",
+        )
 
     def preempt(self, request_id: int) -> None:
         """Stop the progress of a request; the tokens that it has count."""
@@ -40,7 +45,7 @@ class World:
     def close(self, request_id: int) -> None:
         """Forget a request."""
         del self._left[request_id]
-        del self._totals[request_id]
+        del self._outcomes[request_id]
 
     def steps_to_end(self) -> int | None:
         """Return in how many steps the first decoding request ends; None if none decodes."""
@@ -61,10 +66,7 @@ class World:
             request_id = heappop(self._ends)[1]
             self._left[request_id] = (False, 0)
             ended.append(request_id)
-        return tuple(
-            Outcome(request_id=request_id, num_tokens=self._totals[request_id], end="stop")
-            for request_id in sorted(ended)
-        )
+        return tuple([self._outcomes[request_id] for request_id in sorted(ended)])
 
     def _begin_decode(self, request_id: int) -> bool:
         """Count the token that a prefill yields; tell whether it was the only one left."""
