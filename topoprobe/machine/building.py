@@ -13,7 +13,7 @@ from topoprobe.machine.inventory import ENDPOINTS, FABRIC, LINKED, Inventory
 from topoprobe.machine.joining import join
 from topoprobe.machine.nodes import make_nodes
 from topoprobe.machine.paths import pairs_of
-from topoprobe.machine.scrutiny import doubtful_uplinks, odd_current_readings
+from topoprobe.machine.scrutiny import doubtful_places, doubtful_uplinks, odd_current_readings
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wiring import peer_links
 from topoprobe.records.base import Missing, Tool
@@ -52,10 +52,11 @@ def build(
         ISO 8601 time of a live reading.
     """
     joined = join(sources)
-    inventory = Inventory(joined.facts)
+    facts = doubtful_places(joined.facts)
+    inventory = Inventory(facts)
     made = make_nodes(inventory)
     pcie, lopsided, withdrawn = doubtful_uplinks(list(_pcie_links(inventory)))
-    peers, impossible = peer_links(joined.facts.peers, inventory.node_id, FABRIC, made.nodes)
+    peers, impossible = peer_links(facts.peers, inventory.node_id, FABRIC, made.nodes)
     sockets, unwired = _between_sockets(made.nodes)
     draft = MachineDocument(
         tool=tool,
@@ -68,7 +69,7 @@ def build(
     pairs, without_class = pairs_of(Machine(draft))
     renamed = (
         msgspec.structs.replace(c, subject=inventory.node_id(c.subject))
-        for c in joined.facts.contradictions
+        for c in facts.contradictions
     )
     return msgspec.structs.replace(
         draft,

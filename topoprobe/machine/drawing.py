@@ -62,7 +62,7 @@ def _below(machine: Machine, node: AnyNode, indent: str) -> Iterator[str]:
             shown.append(child)
         else:
             num_hidden += _num_functions(machine, child)
-    rest = [f"{num_hidden} chip set function{'s' * (num_hidden > 1)}"] if num_hidden else []
+    rest = [f"chip set functions: {num_hidden}"] if num_hidden else []
     for position, item in enumerate((*shown, *rest)):
         is_last = position == len(shown) + len(rest) - 1
         branch, deeper = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
@@ -103,7 +103,7 @@ def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
         case Package():
             yield f"package {node.os_index}"
             yield node.name
-            yield f"{node.num_cores} cores, {node.num_threads} threads" if node.num_cores else ""
+            yield f"{node.num_cores or '?'} cores, {node.num_threads or '?'} threads"
             yield _caches(node)
         case Numa():
             yield node.name

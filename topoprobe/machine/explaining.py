@@ -12,6 +12,20 @@ from topoprobe.machine.view import Machine
 from topoprobe.records.machine import MachineDocument
 
 _MOST_SUBJECTS = 3
+# What people call the facts whose field names say less.
+_WORDS = {
+    "base_clock_hz": "base clock",
+    "class": "path class",
+    "memory_bytes": "memory size",
+    "nominal": "link capability",
+    "num_nvlinks": "number of NVLinks",
+    "numa": "NUMA nodes",
+    "numa_index": "NUMA node",
+    "nvml": "what the NVIDIA driver knows",
+    "parent": "place in the tree",
+    "pci_address": "PCI address",
+    "pci_vendor": "vendor",
+}
 
 
 def explain(document: MachineDocument, width: int) -> str:
@@ -45,7 +59,9 @@ def _contradictions(document: MachineDocument, width: int) -> Iterator[str]:
     if groups:
         yield "Contradictions"
     for (fact, meaning, shape), subjects in groups.items():
-        yield from _item(f"{_listed(subjects)}: {fact}: {' / '.join(shape)}. {meaning}", width)
+        yield from _item(
+            f"{_listed(subjects)}: {_WORDS.get(fact, fact)}: {' / '.join(shape)}. {meaning}", width
+        )
 
 
 def _unknown(document: MachineDocument, width: int) -> Iterator[str]:
@@ -55,7 +71,7 @@ def _unknown(document: MachineDocument, width: int) -> Iterator[str]:
     if groups:
         yield "Unknown"
     for (fact, reason), subjects in groups.items():
-        what = "path class" if fact == "class" else fact.replace("_", " ")
+        what = _WORDS.get(fact, fact)
         yield from _item(f"{what} of {_listed(subjects)}: {reason}", width)
 
 

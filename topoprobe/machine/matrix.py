@@ -40,11 +40,12 @@ def draw_matrix(machine: Machine, width: int) -> str:
         (names[other.id], [cells.get((gpu.id, other.id), "?") for gpu in gpus])
         for other in (*gpus, *nics)
     ]
-    columns.append(("NUMA", ["-" if g.numa_index is None else str(g.numa_index) for g in gpus]))
+    columns.append(
+        _apart("NUMA", ["-" if g.numa_index is None else f"{g.numa_index}" for g in gpus])
+    )
     if nics:
-        nearest = [_nearest(gpu, nics, cells, names) for gpu in gpus]
-        columns.append(("nearest NIC", nearest))
-    columns.append(("CPUs", [format_cpu_list(gpu.cpus) or "-" for gpu in gpus]))
+        columns.append(_apart("nearest NIC", [_nearest(gpu, nics, cells, names) for gpu in gpus]))
+    columns.append(_apart("CPUs", [format_cpu_list(gpu.cpus) or "-" for gpu in gpus]))
     table = _blocks([names[gpu.id] for gpu in gpus], columns, width)
     legend = [_legend(cells), *(_nic_line(names[nic.id], nic) for nic in nics)]
     return "\n".join((*table, "", *(clip(line, width) for part in legend for line in part)))
@@ -79,6 +80,11 @@ def _rank(text: str) -> int:
     return _ORDER.index("NV#" if text.startswith("NV") else text)
 
 
+def _apart(header: str, cells: list[str]) -> tuple[str, list[str]]:
+    """Set a column of another kind a little apart from the classes."""
+    return f" {header}", [f" {cell}" for cell in cells]
+
+
 def _blocks(rows: Sequence[str], columns: Sequence[tuple[str, list[str]]], width: int) -> list[str]:
     """Lay columns side by side; start a new block, with the row names again, where they end."""
     margin = max(len(row) for row in rows)
@@ -86,7 +92,7 @@ def _blocks(rows: Sequence[str], columns: Sequence[tuple[str, list[str]]], width
     block: list[tuple[str, list[str]]] = []
     used = margin
     for header, cells in columns:
-        wide = 2 + max(len(header), *(len(cell) for cell in cells))
+        wide = 1 + max(len(header), *(len(cell) for cell in cells))
         if block and used + wide > width:
             lines += [*_block(rows, block, margin, width), ""]
             block, used = [], margin
@@ -100,10 +106,10 @@ def _block(
 ) -> list[str]:
     sizes = [max(len(header), *(len(cell) for cell in cells)) for header, cells in columns]
     heads = [header.ljust(size) for (header, _), size in zip(columns, sizes, strict=True)]
-    lines = ["  ".join((" " * margin, *heads))]
+    lines = [" ".join((" " * margin, *heads))]
     for index, row in enumerate(rows):
         parts = [cells[index].ljust(size) for (_, cells), size in zip(columns, sizes, strict=True)]
-        lines.append("  ".join((row.ljust(margin), *parts)))
+        lines.append(" ".join((row.ljust(margin), *parts)))
     return [clip(line.rstrip(), width) for line in lines]
 
 

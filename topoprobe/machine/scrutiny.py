@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from topoprobe.machine.facts import PciFact
+from topoprobe.machine.addresses import format_cpu_list
+from topoprobe.machine.facts import Facts, PciFact
 from topoprobe.machine.pcie import describe
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Capability, Contradiction, Link, NicPort
@@ -25,6 +26,42 @@ class Complaint(NamedTuple):
 
     readings: tuple[str, ...]
     meaning: str
+
+
+def doubtful_places(facts: Facts) -> Facts:
+    """Withdraw the NUMA node of functions whose own list of near CPUs says something else.
+
+    Such firmware often tells the node of one device and nothing of its neighbours.
+    """
+    cpus_of = {numa.os_index: set(numa.cpus) for numa in facts.numas}
+    functions: list[PciFact] = []
+    contradictions: list[Contradiction] = []
+    unknown: list[Missing] = []
+    for function in facts.functions:
+        expected = cpus_of.get(function.numa_index) if function.numa_index is not None else None
+        if not expected or not function.cpus or set(function.cpus) <= expected:
+            functions.append(function)
+            continue
+        functions.append(msgspec.structs.replace(function, numa_index=None))
+        contradictions.append(
+            Contradiction(
+                subject=function.address,
+                fact="numa_index",
+                readings=(
+                    f"NUMA node {function.numa_index}",
+                    f"near CPUs {format_cpu_list(function.cpus)}",
+                ),
+                meaning="The CPUs are not those of the node; neither is believed.",
+            )
+        )
+        reason = "The node and the CPUs that are told do not match."
+        unknown.append(Missing(subject=function.address, fact="numa_index", reason=reason))
+    return msgspec.structs.replace(
+        facts,
+        functions=tuple(functions),
+        contradictions=(*facts.contradictions, *contradictions),
+        unknown=(*facts.unknown, *unknown),
+    )
 
 
 def doubtful_uplinks(

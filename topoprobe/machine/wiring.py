@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from topoprobe.machine.facts import PeerFact
-from topoprobe.records.machine import AnyNode, Capability, Contradiction, Link
+from topoprobe.records.machine import AnyNode, Capability, Contradiction, Link, PciNode
 
 
 def peer_links(
@@ -33,7 +33,7 @@ def peer_links(
     contradictions : tuple of Contradiction
         Links of a GPU to itself, to devices that are not there, and ends that disagree.
     """
-    known = {node.id for node in nodes}
+    known = {node.id: node for node in nodes}
     links: dict[tuple[str, str, str], Link] = {}
     contradictions = []
     for peer in peers:
@@ -58,9 +58,13 @@ def peer_links(
     return tuple(links.values()), tuple(contradictions)
 
 
-def _far_end(peer: PeerFact, id_of: Callable[[str], str], fabric: str, known: set[str]) -> str:
+def _far_end(
+    peer: PeerFact, id_of: Callable[[str], str], fabric: str, known: Mapping[str, AnyNode]
+) -> str:
     if peer.b_kind == "cpu":
-        numa = f"numa:{peer.b_numa_index}"
+        gpu = known.get(id_of(peer.a))
+        beside = gpu.numa_index if isinstance(gpu, PciNode) else None
+        numa = f"numa:{beside if peer.b_numa_index is None else peer.b_numa_index}"
         return numa if numa in known else "host"
     if peer.b is None:
         return fabric
@@ -68,7 +72,9 @@ def _far_end(peer: PeerFact, id_of: Callable[[str], str], fabric: str, known: se
     return f"nvswitch@{peer.b}" if peer.b_kind == "nvswitch" and found == peer.b else found
 
 
-def _impossible(peer: PeerFact, a: str, b: str, known: set[str]) -> Contradiction | None:
+def _impossible(
+    peer: PeerFact, a: str, b: str, known: Mapping[str, AnyNode]
+) -> Contradiction | None:
     if a == b:
         return Contradiction(
             subject=a,
