@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +102,17 @@ def test_copy_async_too_long_is_refused(device: CpuDevice) -> None:
     buffer = device.reserve(64)
     with device.open_stream() as stream, pytest.raises(UsageError, match="do not fit"):
         stream.copy_async(buffer, buffer, 65)
+
+
+def test_available_cpus_second_threads_of_cores_come_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cpu, siblings in enumerate(["0-1", "0-1", "2-3", "2-3"]):
+        folder = tmp_path / f"sys/devices/system/cpu/cpu{cpu}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{siblings}\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    assert available_cpus(tmp_path) == (0, 2, 1, 3)
 
 
 @pytest.mark.parametrize("place", ["gpu:0", "core:x", "core:99999", "host:7", "core"])

@@ -100,6 +100,7 @@ def test_collect_stop_raises_and_keeps_what_was_measured() -> None:
     with pytest.raises(Interrupted):
         collect(context, [trial(bench, itertools.repeat(1.0))])
     assert [len(series.samples) for series in bench.kept] == [2]
+    assert bench.kept[0].reason == "stopped after 2 samples, before it was steady"
 
 
 def test_require_any_without_samples_gives_the_first_reason() -> None:

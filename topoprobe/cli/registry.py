@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from topoprobe.measure.benchmark import Benchmark
+from topoprobe.measure.flows import FlowSet
 from topoprobe.records.calibration import CalibrationDocument
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import ResultsDocument
@@ -16,6 +17,12 @@ from topoprobe.records.run import RunDocument
 def benchmarks() -> tuple[Benchmark, ...]:
     """Return every benchmark, in the order in which the suite runs them."""
     return cast("tuple[Benchmark, ...]", importlib.import_module("topoprobe.microbench").BENCHMARKS)
+
+
+def given_flows(flows: FlowSet) -> Benchmark:
+    """Return the benchmark that runs a concurrent set the user wrote."""
+    module = importlib.import_module("topoprobe.microbench.contention")
+    return cast("Benchmark", module.GivenFlows(flows))
 
 
 def render_report(

@@ -105,10 +105,17 @@ class Benchmark(Protocol):
         About how long the quick suite takes on it, for ``--dry-run`` and the progress bar.
     """
 
-    name: str
-    summary: str
-    revision: int
-    seconds: float
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def summary(self) -> str: ...  # noqa: D102
+
+    @property
+    def revision(self) -> int: ...  # noqa: D102
+
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Say why it cannot run here, or None."""

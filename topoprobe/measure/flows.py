@@ -7,9 +7,9 @@
 
 Ends are ``host:N`` (memory of NUMA node N), ``gpu:I`` or ``gpu@0000:1b:00.0``, ``nic:NAME``,
 ``nvme:NAME`` and ``core:N`` (which also binds the thread of a CPU flow to that CPU). Executors are
-``cpu`` or ``cpu:N`` (N threads), ``ce`` (the GPU's copy engine), ``sm`` or ``sm:BLOCKS`` (a GPU
-kernel), ``nic`` and ``nvme``. ``>`` is accepted for ``->``. Keys: ``work`` (what a CPU does: memcpy,
-stream, chase or gemm), ``size``, ``duration``, ``txn``, ``chunk``, ``cap``, ``delay``.
+``cpu`` or ``cpu:N`` (N threads), ``ce`` (the GPU's copy engine), ``sm`` or ``sm:BLOCKS`` (a
+kernel), ``nic`` and ``nvme``. ``>`` is accepted for ``->``. Keys: ``work`` (what a CPU does:
+memcpy, stream, chase or gemm), ``size``, ``duration``, ``txn``, ``chunk``, ``cap``, ``delay``.
 
 `str` of a flow or set is its canonical text; parsing that gives the same record again.
 """

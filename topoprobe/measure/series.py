@@ -219,6 +219,11 @@ class _Run:
     def _status(self) -> tuple[Status, str | None]:
         if self.failure is not None:
             return Status.FAILED, self.failure
+        if self.first_steady is None and not self.is_done:
+            return (
+                Status.UNSTABLE,
+                f"stopped after {len(self.values)} samples, before it was steady",
+            )
         if self.first_steady is None:
             counted = self.values[1:] or self.values
             spread = max(spread_ratio(column) for column in zip(*counted, strict=True))

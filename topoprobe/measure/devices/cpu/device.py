@@ -12,12 +12,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.device import Buffer, Latch
 from topoprobe.measure.devices.cpu.buffer import CpuBuffer, fill_bytes
+from topoprobe.records.machine import MachineDocument, Numa
 
 LATCH_TIMEOUT_S = 20.0
 """A stream that waits longer than this for its latch fails instead of hanging."""
@@ -25,9 +27,27 @@ LATCH_TIMEOUT_S = 20.0
 Task = Callable[[], None]
 
 
-def available_cpus() -> tuple[int, ...]:
-    """Return the CPUs this process may run on (cgroup and affinity limits included)."""
-    return tuple(sorted(os.sched_getaffinity(0)))
+def available_cpus(root: Path = Path("/")) -> tuple[int, ...]:
+    """Return the CPUs this process may run on, one thread of every core before the second ones.
+
+    Cgroup and affinity limits are respected. `root` is where ``sys`` is; another folder in tests.
+    """
+    seen: dict[str, int] = {}
+    rank: dict[int, int] = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        core = _core_of(root, cpu)
+        rank[cpu] = seen.get(core, 0)
+        seen[core] = rank[cpu] + 1
+    return tuple(sorted(rank, key=lambda cpu: (rank[cpu], cpu)))
+
+
+def _core_of(root: Path, cpu: int) -> str:
+    """Return a text that CPUs of the same core share (the CPU itself where nothing is told)."""
+    path = root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return str(cpu)
 
 
 class CpuEvent:
@@ -213,6 +233,12 @@ class CpuDevice:
         self.cpus = cpus
         self._numa_cpus = dict(numa_cpus or {})
         self._next = 0
+
+    @classmethod
+    def of(cls, machine: MachineDocument, cpus: tuple[int, ...]) -> CpuDevice:
+        """Return the device for a machine's NUMA nodes, using these CPUs."""
+        numa_cpus = {node.os_index: node.cpus for node in machine.nodes if isinstance(node, Numa)}
+        return cls(cpus, numa_cpus)
 
     def open_stream(self, place: str | None = None) -> CpuStream:
         """Open a stream; `place` such as ``core:1`` pins it, None takes the next CPU in turn.

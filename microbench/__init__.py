@@ -1,0 +1,26 @@
+"""The experiments: what is measured, and how it is run fairly."""
+
+from topoprobe.measure.benchmark import Benchmark
+
+from .compute import ComputeBenchmark
+from .contention import ContentionBenchmark
+from .cuda_contention import CudaContentionBenchmark
+from .cuda_copy import CudaCopyBenchmark
+from .cuda_launch import CudaLaunchBenchmark
+from .cuda_stream import CudaStreamBenchmark
+from .latency import LatencyBenchmark
+from .roofline import RooflineBenchmark
+from .stream import StreamBenchmark
+
+BENCHMARKS: tuple[Benchmark, ...] = (
+    StreamBenchmark(),
+    LatencyBenchmark(),
+    ComputeBenchmark(),
+    RooflineBenchmark(),
+    ContentionBenchmark(),
+    CudaStreamBenchmark(),
+    CudaLaunchBenchmark(),
+    CudaCopyBenchmark(),
+    CudaContentionBenchmark(),
+)
+"""Every benchmark, in the order in which the suite runs them."""

@@ -1,0 +1,189 @@
+"""Memory latency: a chain of dependent loads, alone and while other CPUs draw bandwidth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.concurrent import Lane, run_together
+from topoprobe.measure.device import Stream
+from topoprobe.measure.devices.cpu.buffer import CpuBuffer, fill_floats
+from topoprobe.measure.devices.cpu.device import CpuDevice, CpuStream
+from topoprobe.measure.devices.cpu.libraries import has_module
+from topoprobe.measure.devices.cpu.ring import fill_ring
+from topoprobe.measure.devices.cpu.stream import ARRAYS_MOVED, SCALAR
+from topoprobe.measure.series import Quantity, Trial, collect, require_any, skipped
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import Series
+
+from .sizes import ArraySize, array_size
+
+_IDLE_HOPS = 200_000
+_CHUNK_HOPS = 20_000
+_WINDOW_S = 0.15
+_RING_SCALE = 2
+# A load thread triads blocks of 32 KiB per array (a few microseconds) and then spins so many turns
+# (about a nanosecond each): from a light load to as much as it can.
+_BLOCK = 4096
+_LOAD_ARRAY_BYTES = 64 << 20
+_LOAD_CHUNK = 1 << 20
+_SPINS_BY_LEVEL = {"quick": (30_000, 8_000, 2_500, 0)}
+_ALL_SPINS = (120_000, 60_000, 30_000, 15_000, 8_000, 4_000, 2_000, 1_000, 500, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyBenchmark:
+    """Pointer chase over one closed random cycle, one load per cache line."""
+
+    name: str = "cpu.latency"
+    summary: str = "Measure memory latency by pointer chase, idle and under load."
+    revision: int = 1
+    seconds: float = 12.0
+
+    def missing(self, machine: MachineDocument) -> str | None:
+        """Ask for numba: Python itself cannot chase pointers."""
+        return None if has_module("numba") else "numba is not installed"
+
+    def run(self, machine: MachineDocument, context: Context) -> Outcome:
+        """Measure idle latency, then latency and load together at each level of load."""
+        device = CpuDevice.of(machine, context.cpus)
+        size = array_size(machine, context.budget, num_arrays=2, scale=_RING_SCALE)
+        context.progress(f"building a ring of {size.num_bytes >> 20} MiB")
+        with device.open_stream(f"core:{device.cpus[0]}") as stream:
+            chaser = _Chaser(stream, size)
+            series = [*_idle(chaser, context), *_loaded(device, chaser, context)]
+        return Outcome(require_any(series))
+
+
+class _Chaser:
+    """A ring in memory near one CPU, and the place where its chase stands."""
+
+    def __init__(self, stream: CpuStream, size: ArraySize) -> None:
+        self.stream = stream
+        self.size = size
+        self.ring: NDArray[np.uint64] = CpuBuffer(size.num_bytes, "host").view("uint64")
+        self._slot = 0
+        stream.launch(fill_ring, self.ring, 1)
+        stream.launch(self.walk, 1)  # compiles
+        stream.synchronize()
+
+    def walk(self, num_hops: int) -> None:
+        """Follow the ring from where the last walk ended."""
+        from topoprobe.measure.devices.cpu.plain_loops import chase
+
+        self._slot = chase(self.ring, self._slot, num_hops)
+
+    def time_per_hop_s(self) -> float:
+        """Return the seconds of one load, alone."""
+        start = self.stream.record()
+        self.stream.launch(self.walk, _IDLE_HOPS)
+        end = self.stream.record()
+        self.stream.synchronize()
+        return (end.time_s() - start.time_s()) / _IDLE_HOPS
+
+
+def _idle(chaser: _Chaser, context: Context) -> tuple[Series, ...]:
+    quantity = Quantity(
+        "latency.idle",
+        "s",
+        {"device": "host", **chaser.size.factors("ring_bytes")},
+        is_better_higher=False,
+    )
+    return collect(context, [Trial.of(quantity, chaser.time_per_hop_s)])
+
+
+def _loaded(device: CpuDevice, chaser: _Chaser, context: Context) -> tuple[Series, ...]:
+    cpus = device.cpus[1:]
+    levels = _SPINS_BY_LEVEL.get(context.budget.suite, _ALL_SPINS)
+    quantities = [_quantities(level, len(cpus), chaser.size) for level in range(len(levels))]
+    if not cpus:
+        reason = "one CPU only: nothing can load the memory while it waits"
+        return tuple(skipped(one, reason) for pair in quantities for one in pair)
+    with _load_threads(device, cpus) as loads:
+        return collect(
+            context,
+            [
+                Trial(pair, _at_level(device, chaser, loads, num_spins))
+                for pair, num_spins in zip(quantities, levels, strict=True)
+            ],
+        )
+
+
+def _quantities(level: int, num_threads: int, size: ArraySize) -> tuple[Quantity, Quantity]:
+    factors = {
+        "device": "host",
+        "level": level,
+        "load_threads": num_threads,
+        **size.factors("ring_bytes"),
+    }
+    return (
+        Quantity("latency.loaded", "s", factors, is_better_higher=False),
+        Quantity("latency.load", "bytes_per_s", factors),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadThread:
+    stream: CpuStream
+    parts: tuple[tuple[Any, ...], ...]
+
+
+@contextmanager
+def _load_threads(device: CpuDevice, cpus: tuple[int, ...]) -> Iterator[list[_LoadThread]]:
+    with ExitStack() as stack:
+        threads = []
+        for cpu in cpus:
+            stream = stack.enter_context(device.open_stream(f"core:{cpu}"))
+            arrays = [CpuBuffer(_LOAD_ARRAY_BYTES, "host").view("float64") for _ in range(3)]
+            for seed, array in enumerate(arrays):
+                stream.launch(fill_floats, array, seed)
+            parts = tuple(
+                tuple(array[start : start + _LOAD_CHUNK] for array in arrays)
+                for start in range(0, arrays[0].size, _LOAD_CHUNK)
+            )
+            stream.synchronize()
+            threads.append(_LoadThread(stream, parts))
+        yield threads
+
+
+def _at_level(
+    device: CpuDevice, chaser: _Chaser, loads: list[_LoadThread], num_spins: int
+) -> Callable[[], tuple[float, float]]:
+    """Return a measurement of (seconds per hop, load in bytes per second)."""
+    from topoprobe.measure.devices.cpu import vector_loops
+
+    paced_triad: Callable[..., Any] = vector_loops.paced_triad
+
+    def load_lane(thread: _LoadThread) -> Lane:
+        turn = iter(_endless(thread.parts))
+
+        def enqueue(stream: Stream) -> None:
+            stream.launch(paced_triad, *next(turn), SCALAR, _BLOCK, num_spins)
+
+        moved = ARRAYS_MOVED["triad"] * _LOAD_CHUNK * 8
+        return Lane(device, thread.stream, enqueue, float(moved), num_queued=2)
+
+    def chase_lane(stream: Stream) -> None:
+        stream.launch(chaser.walk, _CHUNK_HOPS)
+
+    def measure() -> tuple[float, float]:
+        flows = [
+            [Lane(device, chaser.stream, chase_lane, float(_CHUNK_HOPS), num_queued=4)],
+            [load_lane(thread) for thread in loads],
+        ]
+        hops_per_s, load = run_together(flows, _WINDOW_S, clock=time.monotonic, pause=time.sleep)
+        return 1.0 / hops_per_s, load
+
+    return measure
+
+
+def _endless(parts: tuple[tuple[Any, ...], ...]) -> Iterator[tuple[Any, ...]]:
+    while True:
+        yield from parts

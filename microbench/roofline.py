@@ -1,0 +1,123 @@
+"""The roofline: attained arithmetic rate against arithmetic intensity, for arrays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.devices.cpu.device import CpuDevice
+from topoprobe.measure.devices.cpu.libraries import has_module
+from topoprobe.measure.devices.cpu.team import Team
+from topoprobe.measure.series import Quantity, Trial, collect, require_any
+from topoprobe.records.base import Status
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import Series
+
+from .compute import DTYPES, FMA_SCALE, FMA_SHIFT, vector_widths
+from .sizes import ArraySize, array_size
+
+# Multiply-adds per element: 2 flop each, on an element that is read once and written once.
+_ROUNDS = {"quick": (1, 2, 4, 8, 16, 32, 64, 128)}
+_ALL_ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineBenchmark:
+    """An array updated in place with more and more multiply-adds per element."""
+
+    name: str = "cpu.roofline"
+    summary: str = "Sweep arithmetic intensity from memory-bound to compute-bound."
+    revision: int = 1
+    seconds: float = 15.0
+
+    def missing(self, machine: MachineDocument) -> str | None:
+        """Ask for numba, whose vector loops do the arithmetic."""
+        return None if has_module("numba") else "numba is not installed"
+
+    def run(self, machine: MachineDocument, context: Context) -> Outcome:
+        """Measure every intensity on all CPUs, fp32 and fp64, with rival vector widths."""
+        device = CpuDevice.of(machine, context.cpus)
+        size = array_size(machine, context.budget, num_arrays=1)
+        series: list[Series] = []
+        with Team(device, len(context.cpus)) as team:
+            for dtype, numpy_dtype in DTYPES.items():
+                array = team.allocate_floats(size.num_bytes, numpy_dtype, seed=1)
+                for num_rounds in _ROUNDS.get(context.budget.suite, _ALL_ROUNDS):
+                    series += _point(team, array, dtype, num_rounds, size, context)
+        return Outcome(require_any(series))
+
+
+def _point(
+    team: Team,
+    array: NDArray[Any],
+    dtype: str,
+    num_rounds: int,
+    size: ArraySize,
+    context: Context,
+) -> list[Series]:
+    from topoprobe.measure.devices.cpu import vector_loops
+
+    kernels = {
+        f"numba_{width * 8}bit": getattr(vector_loops, f"update_{width}")
+        for width in vector_widths()
+    }
+    parts = _arguments(team, array, num_rounds)
+    for kernel in kernels.values():
+        kernel(*_arguments(team, array, 0)[0])  # compiles; no round leaves the array as it is
+    flop = 2.0 * array.size * num_rounds
+    measured = collect(
+        context,
+        [
+            Trial.of(
+                Quantity(
+                    "roofline",
+                    "flop_per_s",
+                    {
+                        "device": "host",
+                        "dtype": dtype,
+                        "threads": team.num_threads,
+                        "intensity": num_rounds / array.itemsize,
+                        "variant": variant,
+                        **size.factors(),
+                    },
+                ),
+                _timed(team, kernel, parts, flop),
+            )
+            for variant, kernel in kernels.items()
+        ],
+    )
+    return [
+        _verified(one, team, kernel, array)
+        for one, kernel in zip(measured, kernels.values(), strict=True)
+    ]
+
+
+def _arguments(team: Team, array: NDArray[Any], num_rounds: int) -> list[tuple[Any, ...]]:
+    scale, shift = array.dtype.type(FMA_SCALE), array.dtype.type(FMA_SHIFT)
+    return [(part, scale, shift, num_rounds) for part in team.slices(array)]
+
+
+def _timed(
+    team: Team, kernel: Callable[..., Any], parts: list[tuple[Any, ...]], flop: float
+) -> Callable[[], float]:
+    return lambda: flop / team.run(kernel, parts)
+
+
+def _verified(
+    series: Series, team: Team, kernel: Callable[..., Any], array: NDArray[Any]
+) -> Series:
+    """Do three more rounds and compare a sample of elements with ``3 - x``, which is exact."""
+    step = 1009  # prime, so that every position in a vector is looked at
+    before = array[::step].copy()
+    team.run(kernel, _arguments(team, array, 3))
+    if not np.array_equal(array[::step], array.dtype.type(FMA_SHIFT) - before):
+        wrong = step * int(np.argmax(array[::step] != FMA_SHIFT - before))
+        reason = f"element {wrong} is {array[wrong]!r} after three rounds, which is wrong"
+        return msgspec.structs.replace(series, status=Status.FAILED, reason=reason)
+    return series

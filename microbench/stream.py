@@ -1,0 +1,139 @@
+"""Memory bandwidth: STREAM's copy, scale, add and triad, in variants that compete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.devices.cpu.device import CpuDevice
+from topoprobe.measure.devices.cpu.libraries import library_threads
+from topoprobe.measure.devices.cpu.stream import (
+    ARRAYS_MOVED,
+    SCALAR,
+    StreamVariant,
+    expected,
+    stream_variants,
+)
+from topoprobe.measure.devices.cpu.team import Team
+from topoprobe.measure.series import Quantity, Trial, collect, require_any, skipped
+from topoprobe.records.base import Status
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import Series
+
+from .sizes import ArraySize, array_size, thread_counts
+
+_DTYPE = "float64"
+# Enough blocks to see a slice that was left out or an end that was cut off.
+_NUM_CHECKED_BLOCKS = 64
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBenchmark:
+    """STREAM on 1 to all CPUs; bytes count as STREAM counts them."""
+
+    name: str = "cpu.stream"
+    summary: str = "Measure sustained memory bandwidth with STREAM's four kernels."
+    revision: int = 1
+    seconds: float = 25.0
+
+    def missing(self, machine: MachineDocument) -> str | None:
+        """Return None: numpy alone can do it."""
+        return None
+
+    def run(self, machine: MachineDocument, context: Context) -> Outcome:
+        """Measure every kernel and variant for each number of threads."""
+        device = CpuDevice.of(machine, context.cpus)
+        size = array_size(machine, context.budget, num_arrays=3)
+        series: list[Series] = []
+        with library_threads(1):
+            for num_threads in thread_counts(len(context.cpus), context.budget.suite):
+                with Team(device, num_threads) as team:
+                    series += _measure(team, size, context)
+        return Outcome(require_any(series))
+
+
+def _measure(team: Team, size: ArraySize, context: Context) -> list[Series]:
+    out, x, y = (team.allocate_floats(size.num_bytes, _DTYPE, 10 * seed) for seed in range(3))
+    parts = [
+        (*slices, SCALAR)
+        for slices in zip(team.slices(out), team.slices(x), team.slices(y), strict=True)
+    ]
+    variants = stream_variants()
+    series: list[Series] = []
+    for kernel, num_arrays in ARRAYS_MOVED.items():
+        usable = [variant for variant in variants if variant.missing is None]
+        for variant in variants:
+            if variant.missing is not None:
+                quantity = _quantity(kernel, variant, team, size)
+                series.append(skipped(quantity, variant.missing))
+        for variant in usable:
+            _compile(variant, kernel)
+        moved = num_arrays * size.num_bytes
+        measured = collect(
+            context,
+            [
+                Trial.of(
+                    _quantity(kernel, variant, team, size),
+                    _timed(team, variant.kernels[kernel], parts, moved),
+                )
+                for variant in usable
+            ],
+        )
+        for variant, one in zip(usable, measured, strict=True):
+            team.run(variant.kernels[kernel], _poisoned(parts))
+            series.append(_verified(one, kernel, out, x, y))
+    return series
+
+
+def _quantity(kernel: str, variant: StreamVariant, team: Team, size: ArraySize) -> Quantity:
+    return Quantity(
+        f"stream.{kernel}",
+        "bytes_per_s",
+        {
+            "device": "host",
+            "threads": team.num_threads,
+            "variant": variant.name,
+            **size.factors(),
+        },
+    )
+
+
+def _timed(
+    team: Team, kernel: Callable[..., Any], parts: list[tuple[Any, ...]], moved: int
+) -> Callable[[], float]:
+    return lambda: moved / team.run(kernel, parts)
+
+
+def _compile(variant: StreamVariant, kernel: str) -> None:
+    """Run once on little, so that no sample pays for compiling."""
+    arrays = np.ones((3, _BLOCK))
+    variant.kernels[kernel](arrays[0], arrays[1], arrays[2], SCALAR)
+
+
+def _poisoned(parts: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Overwrite what will be checked, so that an earlier variant's result cannot pass."""
+    for out, *_ in parts:
+        out[:: _BLOCK // 8] = 0.0
+    return parts
+
+
+def _verified(
+    series: Series, kernel: str, out: NDArray[Any], x: NDArray[Any], y: NDArray[Any]
+) -> Series:
+    """Compare blocks all over the result with numpy's; a wrong result fails the series."""
+    starts = np.linspace(0, out.size - _BLOCK, _NUM_CHECKED_BLOCKS).astype(np.int64)
+    for start in starts.tolist():
+        block = slice(start, start + _BLOCK)
+        wanted = expected(kernel, x[block], y[block], SCALAR)
+        if not np.allclose(out[block], wanted, rtol=1e-12, atol=0.0):
+            wrong = start + int(np.argmax(~np.isclose(out[block], wanted, rtol=1e-12, atol=0.0)))
+            reason = f"element {wrong} is {out[wrong]!r}, which is not what numpy computes"
+            return msgspec.structs.replace(series, status=Status.FAILED, reason=reason)
+    return series

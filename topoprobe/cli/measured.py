@@ -1,0 +1,94 @@
+"""The summary of a results document: what to know, ceilings, and what flows do to each other.
+
+A document in, lines of text out; nothing here measures or opens files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from topoprobe.cli.summary import ceiling_lines, contention_lines
+from topoprobe.measure.statistics import median, spread_ratio, steady_samples, steady_values
+from topoprobe.model.calibration.build import BUSY_RATIO, calibrate
+from topoprobe.records.base import Status
+from topoprobe.records.calibration import CalibrationDocument, FlowSetShare
+from topoprobe.records.results import Experiment, ResultsDocument, Series
+from topoprobe.units import format_flops, format_rate
+
+_MAX_SETS_IN_FULL = 1
+
+
+def result_lines(results: ResultsDocument) -> list[str]:
+    """Say what was measured, with what should be known first."""
+    lines = list(_warnings(results))
+    if any(run.series and any(one.samples for one in run.series) for run in results.experiments):
+        calibration = calibrate(results, tool=results.tool)
+        lines += ceiling_lines(calibration)
+        lines += _flow_lines(calibration)
+    lines += [_experiment(run) for run in results.experiments]
+    return lines
+
+
+def _warnings(results: ResultsDocument) -> Iterator[str]:
+    if results.is_partial:
+        yield "These results are partial: measuring was stopped before its end."
+    samples = [
+        sample
+        for run in results.experiments
+        for one in run.series
+        for sample in steady_samples(one)
+    ]
+    shares = [
+        sample.conditions.other_cpu_ratio
+        for sample in samples
+        if sample.conditions is not None and sample.conditions.other_cpu_ratio is not None
+    ]
+    busy = [share for share in shares if share > BUSY_RATIO]
+    if shares and len(busy) > 0.1 * len(shares):
+        yield (
+            f"Other processes used {median(busy):.0%} of the CPUs beside {len(busy)} of "
+            f"{len(shares)} samples: stop them and measure again for numbers to trust."
+        )
+
+
+def _flow_lines(calibration: CalibrationDocument) -> list[str]:
+    sets = [flow_set for one in calibration.contention for flow_set in one.sets]
+    if len(sets) <= _MAX_SETS_IN_FULL:
+        return [line for flow_set in sets for line in _flow_table(flow_set)]
+    return contention_lines(calibration)
+
+
+def _flow_table(flow_set: FlowSetShare) -> Iterator[str]:
+    for share in flow_set.flows:
+        solo, together = share.solo_per_s.value, share.shared_per_s.value
+        yield (
+            f"{share.flow}: {_rate(share.flow, solo)} alone, {_rate(share.flow, together)} "
+            f"together, x{share.slowdown_ratio.value:.2f} slower "
+            f"({share.slowdown_ratio.low:.2f}-{share.slowdown_ratio.high:.2f})"
+        )
+    yield (
+        f"fairness of what each keeps: Jain {flow_set.jain_ratio.value:.3f}, "
+        f"max/min {flow_set.max_min_ratio.value:.2f}"
+    )
+
+
+def _rate(flow: str, per_s: float) -> str:
+    if "work=gemm" in flow:
+        return format_flops(per_s)
+    if "work=chase" in flow:
+        return f"{1e9 / per_s:.0f} ns a load"
+    return format_rate(per_s)
+
+
+def _experiment(run: Experiment) -> str:
+    counts: dict[Status, list[Series]] = {}
+    for one in run.series:
+        counts.setdefault(one.status, []).append(one)
+    parts = [f"{len(series)} {status}" for status, series in counts.items()]
+    text = f"{run.benchmark}: {', '.join(parts)}" if parts else f"{run.benchmark}: {run.status}"
+    reason = run.reason or next((one.reason for one in run.series if one.reason), None)
+    spreads = [spread_ratio(values) for one in run.series if (values := steady_values(one))]
+    worst = max(spreads, default=None)
+    if worst is not None:
+        text += f" (largest spread {worst:.1%})"
+    return f"{text}; {reason}" if reason is not None else text

@@ -1,0 +1,112 @@
+"""Measuring on this machine: the real clock, conditions, CPUs, memory and scratch folder."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from topoprobe import __version__
+from topoprobe.errors import EnvironmentMissing
+from topoprobe.measure import suite
+from topoprobe.measure.benchmark import Benchmark, Budget, Context
+from topoprobe.measure.devices.conditions import CpuConditions
+from topoprobe.measure.devices.cpu.device import available_cpus
+from topoprobe.measure.devices.environment import available_memory_bytes, environment
+from topoprobe.records.base import Tool
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import ResultsDocument
+
+# The other half stays for the page cache, for libraries, and for what else runs here.
+_MEMORY_SHARE = 0.5
+_ASSUMED_MEMORY_BYTES = 4 << 30
+
+
+def budget_here(suite_name: str) -> Budget:
+    """Return the budget of a suite on this machine: half of the memory that is available now.
+
+    Raises
+    ------
+    UsageError
+        If there is no such suite.
+    """
+    memory_bytes = available_memory_bytes() or _ASSUMED_MEMORY_BYTES
+    return suite.budget(suite_name, int(memory_bytes * _MEMORY_SHARE))
+
+
+def run_suite(
+    machine: MachineDocument,
+    benchmarks: Sequence[Benchmark],
+    budget: Budget,
+    progress: Callable[[float, str], None] = lambda done_ratio, text: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    max_time_s: float | None = None,
+) -> ResultsDocument:
+    """Run benchmarks on this machine, in order.
+
+    Parameters
+    ----------
+    machine : MachineDocument
+        This machine, as scanned.
+    benchmarks : sequence of Benchmark
+        What to run.
+    budget : Budget
+        See `budget_here`.
+    progress : callable
+        Told the share that is done (0 to 1) and what is running.
+    should_stop : callable
+        True once the person asked to stop; then the document is partial.
+    max_time_s : float or None
+        Stops as if asked after this time.
+
+    Raises
+    ------
+    EnvironmentMissing
+        If there is no folder for temporary files.
+    """
+    began_s = time.monotonic()
+
+    def is_over() -> bool:
+        is_late = max_time_s is not None and time.monotonic() - began_s >= max_time_s
+        return is_late or should_stop()
+
+    cpus = available_cpus()
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="topoprobe-", dir=_scratch_parent())
+    except OSError as error:
+        raise EnvironmentMissing(
+            f"No folder for temporary files could be made: {error}; set TMPDIR."
+        ) from error
+    with folder as scratch:
+        context = Context(
+            budget=budget,
+            clock=time.monotonic,
+            conditions=CpuConditions(cpus),
+            cpus=cpus,
+            scratch=scratch,
+            should_stop=is_over,
+        )
+        return suite.run(
+            machine,
+            benchmarks,
+            context,
+            environment=environment(),
+            tool=Tool(tool_version=__version__),
+            now=_now,
+            progress=progress,
+        )
+
+
+def _scratch_parent() -> str | None:
+    """Return a folder on a real disk where there is one: ``/tmp`` is often memory."""
+    if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK) and Path("/var/tmp").is_dir():
+        return "/var/tmp"
+    return None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
