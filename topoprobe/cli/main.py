@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from topoprobe import __version__
-from topoprobe.cli import bench, calibrate, scan, schema, simulate
+from topoprobe.cli import bench, calibrate, profile, scan, schema, simulate
 from topoprobe.errors import TopoprobeError
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def _options(
     """Declare the options that every command shares."""
 
 
-for _command in (scan, bench, calibrate, simulate, schema):
+for _command in (profile, scan, bench, calibrate, simulate, schema):
     _command.register(app)
 
 

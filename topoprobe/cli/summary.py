@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sized
 
 from topoprobe.measure.flows import parse_flow_set
-from topoprobe.records.base import Estimate
+from topoprobe.records.base import Estimate, Status
 from topoprobe.records.calibration import (
     CalibrationDocument,
     DeviceCalibration,
@@ -28,6 +28,7 @@ from topoprobe.records.machine import (
     Package,
     PcieSwitch,
 )
+from topoprobe.records.results import ResultsDocument
 from topoprobe.records.run import Comparison, RunDocument
 from topoprobe.units import format_bytes, format_flops, format_rate, format_seconds
 
@@ -114,6 +115,28 @@ def run_lines(run: RunDocument) -> list[str]:
         lines.append("predicted beside measured")
         lines += [_comparison(comparison) for comparison in run.comparisons]
     return lines
+
+
+def status_lines(results: ResultsDocument, calibration: CalibrationDocument | None) -> list[str]:
+    """Say what did not go as it should: what was not run, what did not settle, who disturbed."""
+    lines = []
+    not_run: dict[str, list[str]] = {}
+    for experiment in results.experiments:
+        if experiment.status in (Status.SKIPPED, Status.FAILED):
+            reason = f"{experiment.status}: {experiment.reason}"
+            not_run.setdefault(reason, []).append(experiment.benchmark)
+    lines += [f"{', '.join(names)} {reason}" for reason, names in not_run.items()]
+    series = [one for experiment in results.experiments for one in experiment.series]
+    unstable = [one for one in series if one.status is Status.UNSTABLE]
+    if unstable:
+        lines.append(f"{len(unstable)} of {len(series)} series did not settle (see the report)")
+    if calibration is not None:
+        lines += [
+            f"{verdict.level}: {verdict.evidence}"
+            for verdict in calibration.verdicts
+            if verdict.check != "stability"
+        ]
+    return _labelled("notes", lines)
 
 
 def _memory(device: DeviceCalibration) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from topoprobe.errors import ModelError
 from topoprobe.measure.statistics import steady_samples
 from topoprobe.model.calibration import ceilings, contention, links, swap
-from topoprobe.model.calibration.readings import Readings
+from topoprobe.model.calibration.readings import Readings, measured
 from topoprobe.model.calibration.steps import fit_models
 from topoprobe.records.base import Estimate, Missing, Source, Status, Tool
 from topoprobe.records.calibration import (
@@ -75,7 +75,7 @@ def _device(machine: MachineDocument, readings: Readings, device: str) -> Device
         memory_bytes=_memory_bytes(machine, device),
         memory_bandwidth_bytes_per_s=ceilings.memory_bandwidth(stream),
         memory_latency_s=ceilings.memory_latency(readings, device),
-        launch_overhead_s=ceilings.measured(launches[0]) if launches else None,
+        launch_overhead_s=measured(launches[0]) if launches else None,
         stream=stream,
         compute=ceilings.compute_rates(readings, device),
         roofline=ceilings.roofline(readings, device),

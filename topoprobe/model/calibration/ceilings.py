@@ -71,7 +71,7 @@ def compute_rates(readings: Readings, device: str) -> tuple[ComputeRate, ...]:
                     rates.append(
                         ComputeRate(
                             dtype=str(dtype),
-                            method=method,  # type: ignore[arg-type]
+                            method=method,
                             num_threads=threads,
                             variant=best.text("variant"),
                             rate_flop_per_s=measured(best),
@@ -104,7 +104,7 @@ def storage_rates(readings: Readings, device: str) -> tuple[StorageRate, ...]:
     return tuple(
         StorageRate(
             name=reading.text("name"),
-            operation=operation,  # type: ignore[arg-type]
+            operation=operation,
             is_direct=bool(reading.factors["direct"]),
             block_bytes=reading.number("block_bytes"),
             rate_bytes_per_s=measured(reading),

@@ -87,11 +87,13 @@ def _share(flows: list[_MeasuredFlow]) -> FlowSetShare:
 
     def jain(*arrays: Array) -> Array:
         shares = kept(*arrays)
-        return shares.sum(axis=-1) ** 2 / (shares.shape[-1] * (shares**2).sum(axis=-1))
+        index: Array = shares.sum(axis=-1) ** 2 / (shares.shape[-1] * (shares**2).sum(axis=-1))
+        return index
 
     def max_min(*arrays: Array) -> Array:
         shares = kept(*arrays)
-        return shares.max(axis=-1) / shares.min(axis=-1)
+        ratio: Array = shares.max(axis=-1) / shares.min(axis=-1)
+        return ratio
 
     everything = [reading for flow in flows for reading in (flow.shared, flow.solo)]
     evidence = f"{len(flows)} flows in a common window, shared / solo"

@@ -26,7 +26,7 @@ def swap_rates(readings: Readings, device: str) -> tuple[SwapRate, ...]:
     """Return the best variant for each direction, layout, load and block size."""
     return tuple(
         SwapRate(
-            direction=direction,  # type: ignore[arg-type]
+            direction=direction,
             layout=reading.text("layout"),  # type: ignore[arg-type]
             load=reading.text("load"),  # type: ignore[arg-type]
             block_bytes=reading.number("block_bytes"),
