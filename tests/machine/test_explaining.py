@@ -109,3 +109,12 @@ def test_missing_driver_is_named_where_there_is_a_gpu() -> None:
     facts = Facts(source="a", tree="full", functions=(gpu,), unknown=(missing,))
     document = build([facts], origin="live", tool=Tool(tool_version="0"))
     assert "The GPUs cannot be used yet: NVML library not found." in findings(Machine(document))
+
+
+def test_hostile_name_cannot_drive_the_terminal_or_break_the_layout() -> None:
+    host = HostFact(name="evil\x1b[2J\nname\x07")
+    document = build([Facts(source="a", host=host)], origin="live", tool=Tool(tool_version="0"))
+    text = explain(document, 80)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "evil?[2J name?" in text.splitlines()

@@ -51,7 +51,8 @@ def draw_tree(machine: Machine, width: int) -> str:
 
 
 def clip(text: str, width: int) -> str:
-    """Cut a line that is too long, and mark the cut."""
+    """Cut a line that is too long, and mark the cut; a name with line breaks stays one line."""
+    text = " ".join(text.splitlines())
     return text if len(text) <= width else text[: max(width - 1, 0)].rstrip() + "…"
 
 

@@ -40,7 +40,12 @@ def explain(document: MachineDocument, width: int) -> str:
         f"Sources: {', '.join(document.sources)}"
         + (f", read {document.captured_at}." if document.captured_at else "."),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return _printable("\n\n".join(part for part in parts if part)) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Keep names in a stranger's recording from driving the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def _paragraphs(sentences: Sequence[str], width: int) -> str:

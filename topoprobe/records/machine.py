@@ -241,7 +241,7 @@ class Link(Record, frozen=True, kw_only=True):
     current: Capability | None = None
 
 
-class Pair(Record, frozen=True, kw_only=True):
+class Pair(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The path class between two endpoints, in NVIDIA's terms: X NV# C2C PIX PXB PHB NODE SYS.
 
     None with a reason in the document's `unknown` list where the tree does not tell. `pcie_class`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 from topoprobe.machine.addresses import parse_cpu_list
@@ -15,6 +16,7 @@ _NODE = "sys/devices/system/node"
 _CACHE_TYPES: dict[str, Literal["data", "instruction", "unified"]] = {
     "Data": "data", "Instruction": "instruction", "Unified": "unified",
 }  # fmt: skip
+_SIZE = re.compile(r"[0-9]+[KMG]?")
 # What a kernel's author asks for: vector and matrix units.
 _INSTRUCTION_SETS = (
     "sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16",
@@ -126,7 +128,7 @@ def _caches(files: Files, cpus: list[int]) -> tuple[Cache, ...]:
             size = files.text(f"{path}/size")
             shared = parse_cpu_list(files.text(f"{path}/shared_cpu_list") or "")
             covered.setdefault(index, set()).update(shared or (cpu,))
-            if level and kind in _CACHE_TYPES and size and size[:1].isdecimal():
+            if level and kind in _CACHE_TYPES and size and _SIZE.fullmatch(size):
                 key = (level, _CACHE_TYPES[kind], parse_size(size))
                 counts[key] = counts.get(key, 0) + 1
     return tuple(
