@@ -176,11 +176,11 @@ def test_newest_gives_way_when_blocks_run_out_and_is_prefilled_with_its_output()
     assert actions[0] == Preempt(request_id=1)
     fourth = segment_in(actions)
     assert shapes(fourth.plan) == ([], (0,))
-    assert fourth.max_steps == 1
-    fifth = segment_in(scheduler.handle(done(fourth)))
-    sixth = segment_in(scheduler.handle(done(fifth, 0, num_steps=1)))
-    # 8 prompt tokens, one from the prefill and three decoded: 12 are computed again.
-    assert shapes(sixth.plan) == ([(1, 12, 0, True)], ())
+    scheduler.handle(arrived(2, 1))
+    fifth = segment_in(scheduler.handle(done(fourth, 0, num_steps=1)))
+    # 8 prompt tokens, one from the prefill and three decoded: 12 are computed again, and before
+    # anything of those who never ran.
+    assert shapes(fifth.plan) == ([(1, 12, 0, True), (2, 1, 0, True)], ())
 
 
 def test_request_that_outgrows_its_limit_is_the_drivers_fault() -> None:

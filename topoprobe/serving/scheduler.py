@@ -165,16 +165,11 @@ class Scheduler:
         step = _Step(self.batch, self._policies.order)
         while self.batch.num_spare_blocks < 0:
             self._preempt()
-            step.has_preempted = True
         self._policies.batching.compose(step)
         if not step.chunks and not self.batch.decodes:
-            if step.has_preempted:
-                raise ProtocolError("A request outgrew its max_tokens; end it when it gets there.")
             return
-        # After a preemption the same composition may have room for somebody one step later.
-        is_single = bool(step.chunks) or step.has_preempted
         max_steps, growths = self.batch.promise(
-            1 if is_single else min([policy.horizon(self.batch) for policy in self._axes])
+            1 if step.chunks else min([policy.horizon(self.batch) for policy in self._axes])
         )
         plan = Plan(
             chunks=tuple(step.chunks),
@@ -192,6 +187,8 @@ class Scheduler:
         self._actions.append(self._segment)
 
     def _preempt(self) -> None:
+        if len(self.batch.running) == 1:
+            raise ProtocolError("A request outgrew its max_tokens; end it when it gets there.")
         victim = self._policies.victim.choose(self.batch)
         was_decoding = victim.anchor is not None
         num_cached = self.batch.remove(victim)
@@ -245,12 +242,11 @@ def _members(plan: Plan) -> tuple[int, ...]:
 class _Step:
     """The step that the batching policy is composing (`policies.policy.Step`)."""
 
-    __slots__ = ("_order", "batch", "chunks", "has_preempted")
+    __slots__ = ("_order", "batch", "chunks")
 
     def __init__(self, batch: Batch, order: Order) -> None:
         self.batch = batch
         self.chunks: list[Chunk] = []
-        self.has_preempted = False
         self._order = order
 
     def num_blocks_for_next(self) -> int | None:

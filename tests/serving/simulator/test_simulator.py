@@ -101,6 +101,12 @@ def test_arrival_inside_a_segment_joins_at_the_next_step_boundary() -> None:
     assert times.first_token_s == 10000 / PS_PER_S
 
 
+def test_arrival_at_the_end_of_a_segment_is_part_of_the_next_one() -> None:
+    requests = make_requests([Lengths(1, 1000), Lengths(1, 1)], (0, 1000))
+    simulator, _ = run(make_scheduler(1000, 4), requests, law=LAW_OF_1000)
+    assert simulator.request_times()[1].first_scheduled_s == 1000 / PS_PER_S
+
+
 def test_arrival_between_boundaries_waits_for_the_next_one() -> None:
     requests = make_requests([Lengths(1, 1000), Lengths(1, 1)], (0, 9001))
     simulator, _ = run(make_scheduler(1000, 4), requests, law=LAW_OF_1000)

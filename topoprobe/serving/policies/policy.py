@@ -48,10 +48,6 @@ class Step(Protocol):
     def batch(self) -> View:
         """Who runs."""
 
-    @property
-    def has_preempted(self) -> bool:
-        """Whether somebody had to give way for this step."""
-
     def num_blocks_for_next(self) -> int | None:
         """Blocks that the next waiting request needs to be prefilled; None if nobody waits."""
 

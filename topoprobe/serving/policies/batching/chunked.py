@@ -70,8 +70,6 @@ class Chunked:
             if budget <= 0:
                 return
             budget -= step.prefill(request, budget)
-        if step.has_preempted:
-            return
         while budget > 0:
             num_blocks = step.num_blocks_for_next()
             if num_blocks is None or not self._has_room(step.batch, num_blocks):
