@@ -1,0 +1,49 @@
+"""One finding, and the words that findings are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence or two with numbers.
+
+    Attributes
+    ----------
+    level : str
+        ``bad`` (wrong), ``warn`` (mind this), ``good`` (as it should be), ``note`` (good to know).
+    lead : str
+        The short claim, set in bold.
+    rest : str
+        Evidence, and what to do.
+    """
+
+    level: str
+    lead: str
+    rest: str = ""
+
+
+def word(number: int) -> str:
+    """Write a small number as a word."""
+    return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
+
+
+def count(number: int, thing: str) -> str:
+    """Write a number of things, as ``one fact`` or ``12 facts``."""
+    return f"{word(number)} {thing}{'' if number == 1 else 's'}"
+
+
+def capital(text: str) -> str:
+    """Begin a sentence."""
+    return text[:1].upper() + text[1:]
+
+
+def some(texts: Sequence[str]) -> str:
+    """Write the first few of many clauses, and how many there are besides."""
+    shown = "; ".join(text.rstrip(".") for text in texts[:_MOST_NAMED])
+    return f"{shown}; and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else shown

@@ -1,0 +1,157 @@
+"""Findings about how far the numbers can be trusted: predictions, disturbances, what is missing."""
+
+from __future__ import annotations
+
+from topoprobe.measure.statistics import steady_samples
+from topoprobe.records.base import Status
+from topoprobe.records.results import Conditions
+from topoprobe.records.run import Comparison
+
+from .finding import Finding, capital, count, some
+from .prediction import error_sentence, metric_name
+from .quantity import format_percent
+from .section import Documents
+from .stepcost import validation_sentence
+
+_VERDICTS = {
+    "FAIL": ("bad", "Failed check:"),
+    "WARN": ("warn", "Warning:"),
+    "OK": ("good", "Passed:"),
+}
+_STATUSES = (
+    (Status.FAILED, "bad", "failed"),
+    (Status.UNSTABLE, "warn", "unstable"),
+    (Status.SKIPPED, "note", "skipped"),
+)
+_WORTH_STEAL_RATIO = 0.02
+
+
+def interruption(documents: Documents) -> list[Finding]:
+    """Say that the measurement is only a part."""
+    if documents.results is None or not documents.results.is_partial:
+        return []
+    rest = "What had been measured by then is shown; `topoprobe bench` measures the rest."
+    return [Finding("bad", "The measurement was interrupted.", rest)]
+
+
+def predictions(documents: Documents) -> list[Finding]:
+    """Say how well the run was predicted, first where it was not."""
+    comparisons = documents.run.comparisons if documents.run is not None else ()
+    if not comparisons:
+        return []
+    worst = max(comparisons, key=lambda one: abs(one.error_ratio))
+    outside = [one for one in comparisons if not one.is_within]
+    if outside:
+        worst = max(outside, key=lambda one: abs(one.error_ratio))
+        rest = f"{len(outside)} of {len(comparisons)} predictions are outside their bound."
+        return [Finding("bad", _was_off(worst), rest)]
+    shown = next((one for one in comparisons if "throughput" in one.metric), worst)
+    rest = (
+        f"All {len(comparisons)} predictions hold; {metric_name(worst.metric)} is furthest off, "
+        f"by {format_percent(abs(worst.error_ratio))}."
+    )
+    if shown.spread_ratio is not None:
+        spread = format_percent(shown.spread_ratio)
+        rest = f"The {len(shown.measured)} repeats spread over {spread} themselves. {rest}"
+    return [Finding("good", _was_off(shown), rest)]
+
+
+def verdicts(documents: Documents) -> list[Finding]:
+    """Tell of the calibration's verdicts, those of one check together."""
+    if documents.calibration is None:
+        return []
+    by_check: dict[tuple[str, str, str], list[str]] = {}
+    for verdict in documents.calibration.verdicts:
+        key = verdict.level, verdict.check, verdict.fix
+        by_check.setdefault(key, []).append(f"{verdict.subject}: {verdict.evidence}")
+    found = []
+    for (verdict_level, check, fix), evidence in by_check.items():
+        level, label = _VERDICTS[verdict_level]
+        times = f" ({len(evidence)} times)" if len(evidence) > 1 else ""
+        found.append(Finding(level, f"{label} {check}{times}.", f"{some(evidence)}. {fix}"))
+    return found
+
+
+def disturbances(documents: Documents) -> list[Finding]:
+    """Tell of throttling and stolen time during the samples that count."""
+    conditions = _conditions(documents)
+    found = []
+    throttled = [one for one in conditions if one.throttle_reasons]
+    if throttled:
+        reasons = sorted({reason for one in throttled for reason in one.throttle_reasons})
+        lead = f"{len(throttled)} of {len(conditions)} samples were taken while throttled."
+        found.append(Finding("warn", lead, f"Reasons: {', '.join(reasons)}."))
+    stolen = [one.steal_ratio for one in conditions if one.steal_ratio is not None]
+    if stolen and max(stolen) > _WORTH_STEAL_RATIO:
+        lead = f"The hypervisor took up to {format_percent(max(stolen))} of the CPUs' time."
+        mean = format_percent(sum(stolen) / len(stolen))
+        rest = f"{mean} on average over {len(stolen)} samples; rates may be low by that much."
+        found.append(Finding("warn", lead, rest))
+    return found
+
+
+def step_costs(documents: Documents) -> list[Finding]:
+    """Say how the step-cost laws did on shapes that they were not fitted on."""
+    if documents.calibration is None:
+        return []
+    return [
+        Finding(
+            "note",
+            f"The step-cost law of {cost.model.name} is off by "
+            f"{format_percent(cost.mean_error_ratio)} on unseen shapes.",
+            validation_sentence(cost),
+        )
+        for cost in documents.calibration.models
+        if cost.mean_error_ratio is not None
+    ]
+
+
+def experiments(documents: Documents) -> list[Finding]:
+    """Say which experiments did not end well, with the first reasons."""
+    if documents.results is None:
+        return []
+    found = []
+    for status, level, ended in _STATUSES:
+        reasons = [
+            f"{one.benchmark}: {one.reason or 'no reason given'}"
+            for one in documents.results.experiments
+            if one.status is status
+        ]
+        if reasons:
+            lead = f"{capital(count(len(reasons), 'experiment'))} {ended}."
+            found.append(Finding(level, lead, f"{some(reasons)}."))
+    return found
+
+
+def missing_numbers(documents: Documents) -> list[Finding]:
+    """Name numbers that the calibration lacks, other than those of experiments told of already."""
+    if documents.calibration is None:
+        return []
+    results = documents.results
+    told = {one.benchmark for one in results.experiments} if results is not None else set()
+    missing = [
+        f"{one.fact.replace('_', ' ')} of {one.subject} ({one.reason.rstrip('.')})"
+        for one in documents.calibration.missing
+        if one.subject not in told
+    ]
+    if not missing:
+        return []
+    verb = "is" if len(missing) == 1 else "are"
+    lead = f"{capital(count(len(missing), 'number'))} {verb} missing from the calibration."
+    return [Finding("note", lead, f"{capital(some(missing))}.")]
+
+
+def _was_off(one: Comparison) -> str:
+    return f"The predicted {metric_name(one.metric)} was {error_sentence(one)}."
+
+
+def _conditions(documents: Documents) -> list[Conditions]:
+    if documents.results is None:
+        return []
+    return [
+        sample.conditions
+        for experiment in documents.results.experiments
+        for series in experiment.series
+        for sample in steady_samples(series)
+        if sample.conditions is not None
+    ]
