@@ -67,15 +67,12 @@ class Policy(Protocol):
         By which it is chosen.
     conflicts : mapping of str to str
         ``axis=name`` of policies that it cannot work with, each with the reason.
-    simulated_only : bool
-        Whether it needs knowledge that only a simulation has.
     settings_type : type
         What it is built from.
     """
 
     name: ClassVar[str]
     conflicts: ClassVar[Mapping[str, str]]
-    simulated_only: ClassVar[bool]
     settings_type: ClassVar[type[Settings]]
 
     @property

@@ -53,7 +53,6 @@ class Chunked:
 
     name: ClassVar[str] = "chunked"
     conflicts: ClassVar[Mapping[str, str]] = {}
-    simulated_only: ClassVar[bool] = False
     settings_type: ClassVar[type[Settings]] = ChunkedSettings
 
     def __init__(self, settings: ChunkedSettings) -> None:

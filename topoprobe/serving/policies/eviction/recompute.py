@@ -14,7 +14,6 @@ class Recompute:
 
     name: ClassVar[str] = "recompute"
     conflicts: ClassVar[Mapping[str, str]] = {}
-    simulated_only: ClassVar[bool] = False
     settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(self, settings: Settings) -> None:

@@ -15,7 +15,6 @@ class Fcfs:
 
     name: ClassVar[str] = "fcfs"
     conflicts: ClassVar[Mapping[str, str]] = {}
-    simulated_only: ClassVar[bool] = False
     settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(self, settings: Settings) -> None:
