@@ -64,14 +64,13 @@ class Generation:
         num_output = self.num_output_tokens
         if num_output == self.max_tokens:
             return Outcome(request_id=request_id, num_tokens=num_output, end="length")
-        if self._is_stopped(num_output):
+        if self.num_forced is not None:
+            is_stopped = num_output == self.num_forced
+        else:
+            is_stopped = self.stop_token is not None and self.tokens[-1] == self.stop_token
+        if is_stopped:
             return Outcome(request_id=request_id, num_tokens=num_output, end="stop")
         return None
-
-    def _is_stopped(self, num_output: int) -> bool:
-        if self.num_forced is not None:
-            return num_output == self.num_forced
-        return self.stop_token is not None and self.tokens[-1] == self.stop_token
 
 
 class Executor:

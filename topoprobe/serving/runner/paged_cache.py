@@ -33,10 +33,10 @@ class PagedCache:
         self.num_blocks = num_blocks
         self.block_size = block_size
         size = (shape.num_layers, num_blocks, block_size, shape.num_kv_heads, shape.head_dim)
-        # Zeros and not uninitialised: a padded row reads a block before it was written, and what
-        # is masked out must still be a number.
-        self.keys = torch.zeros(size, dtype=torch_dtype(shape), device=device)
-        self.values = torch.zeros_like(self.keys)
+        # Zeroed, for a padded row reads a block before it was written, and what is masked out must
+        # still be a number; and by writing, so that no later step pays for its page faults.
+        self.keys = torch.empty(size, dtype=torch_dtype(shape), device=device).zero_()
+        self.values = torch.empty_like(self.keys).zero_()
         self._key_slots = self.keys.view(shape.num_layers, -1, *size[3:])
         self._value_slots = self.values.view(shape.num_layers, -1, *size[3:])
         self._scratch = self.keys.new_empty(2, 0, *size[2:])
