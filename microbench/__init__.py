@@ -9,6 +9,7 @@ from .cuda_copy import CudaCopyBenchmark
 from .cuda_launch import CudaLaunchBenchmark
 from .cuda_stream import CudaStreamBenchmark
 from .latency import LatencyBenchmark
+from .model_steps import ModelStepsBenchmark
 from .roofline import RooflineBenchmark
 from .stream import StreamBenchmark
 
@@ -22,5 +23,6 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     CudaLaunchBenchmark(),
     CudaCopyBenchmark(),
     CudaContentionBenchmark(),
+    ModelStepsBenchmark(),
 )
 """Every benchmark, in the order in which the suite runs them."""

@@ -33,7 +33,7 @@ LLAMA_3_8B = ModelShape(
 
 TINY_LLAMA = ModelShape(
     name="tiny-llama",
-    num_layers=8,
+    num_layers=4,
     hidden_size=512,
     intermediate_size=1376,
     num_heads=8,
