@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.devices.cpu.buffer import CpuBuffer
 from topoprobe.measure.devices.cpu.device import CpuDevice
 from topoprobe.measure.devices.cpu.libraries import library_threads
 from topoprobe.measure.devices.cpu.stream import (
@@ -113,7 +114,8 @@ def _timed(
 
 def _compile(variant: StreamVariant, kernel: str) -> None:
     """Run once on little, so that no sample pays for compiling."""
-    arrays = np.ones((3, _BLOCK))
+    arrays = CpuBuffer(3 * 8 * _BLOCK, "host:0").view(_DTYPE).reshape(3, _BLOCK)
+    arrays[:] = 1.0
     variant.kernels[kernel](arrays[0], arrays[1], arrays[2], SCALAR)
 
 

@@ -16,7 +16,10 @@ def register(app: typer.Typer) -> None:
     app.command("schema", epilog=_EPILOG)(run)
 
 
-_EPILOG = "Examples:\n\n  topoprobe schema calibration\n\n  topoprobe schema machine -o machine.schema.json"
+_EPILOG = (
+    "Examples:\n\n  topoprobe schema calibration\n\n"
+    "  topoprobe schema machine -o machine.schema.json"
+)
 
 
 def run(
