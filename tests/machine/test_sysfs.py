@@ -343,3 +343,28 @@ def test_empty_root_gives_a_document_that_says_nothing_is_known(tmp_path: Path) 
     document = build([sysfs.read(tmp_path)], origin="live", tool=Tool(tool_version="0"))
     assert [node.id for node in document.nodes] == ["host"]
     assert {m.fact for m in document.unknown} == {"packages", "numa"}
+
+
+def test_memory_added_after_boot_is_reported_and_given_to_the_only_node(tmp_path: Path) -> None:
+    root = FakeRoot(tmp_path)
+    root.cpus({0: [0, 1]})
+    root.numa(0, "0-1", 8 << 20, "10")
+    root.write("proc/meminfo", "MemTotal:  25165824 kB")
+    document = root.document()
+    (numa,) = Machine(document).all(Numa)
+    assert numa.memory_bytes == 24 << 30
+    (contradiction,) = document.contradictions
+    assert contradiction.readings == (
+        "24.0 GiB in the whole machine",
+        "8.00 GiB in its NUMA nodes",
+    )
+
+
+@pytest.mark.parametrize(("kilobytes", "is_reported"), [(2 << 20, False), (3 << 20, True)])
+def test_memory_of_several_nodes_is_compared_with_the_whole(
+    fake: FakeRoot, kilobytes: int, is_reported: bool
+) -> None:
+    fake.write("proc/meminfo", f"MemTotal:  {kilobytes} kB")
+    document = fake.document()
+    assert bool(document.contradictions) is is_reported
+    assert [numa.memory_bytes for numa in Machine(document).all(Numa)] == [1 << 30, 1 << 30]

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from topoprobe import __version__
-from topoprobe.cli import bench, calibrate, profile, scan, schema, simulate
 from topoprobe.errors import TopoprobeError
+
+COMMANDS = ("profile", "scan", "bench", "calibrate", "simulate", "run", "report", "schema")
+
+
+class _Commands(TyperGroup):
+    """The commands, each imported only when it is asked for (or listed by ``--help``)."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the loop."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command, or return None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        importlib.import_module(f"topoprobe.cli.{cmd_name}").register(single)
+        return typer.main.get_command(single)
+
 
 app = typer.Typer(
     name="topoprobe",
+    cls=_Commands,
     help="Find out how a machine is wired, measure what its links give, and place work by it.",
     no_args_is_help=True,
     add_completion=True,
@@ -42,14 +63,10 @@ def _options(
     """Declare the options that every command shares."""
 
 
-for _command in (profile, scan, bench, calibrate, simulate, schema):
-    _command.register(app)
-
-
 def main() -> None:
     """Run the command line and end the process with the exit code of docs/design.md."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="topoprobe")
     except TopoprobeError as error:
         _complain(str(error))
         sys.exit(error.exit_code)

@@ -13,7 +13,12 @@ from topoprobe.machine.inventory import ENDPOINTS, FABRIC, LINKED, Inventory
 from topoprobe.machine.joining import join
 from topoprobe.machine.nodes import make_nodes
 from topoprobe.machine.paths import pairs_of
-from topoprobe.machine.scrutiny import doubtful_places, doubtful_uplinks, odd_current_readings
+from topoprobe.machine.scrutiny import (
+    doubtful_memory,
+    doubtful_places,
+    doubtful_uplinks,
+    odd_current_readings,
+)
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wiring import peer_links
 from topoprobe.records.base import Missing, Tool
@@ -52,7 +57,7 @@ def build(
         ISO 8601 time of a live reading.
     """
     joined = join(sources)
-    facts = doubtful_places(joined.facts)
+    facts = doubtful_memory(doubtful_places(joined.facts))
     inventory = Inventory(facts)
     made = make_nodes(inventory)
     pcie, lopsided, withdrawn = doubtful_uplinks(list(_pcie_links(inventory)))

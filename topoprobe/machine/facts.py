@@ -26,6 +26,7 @@ class HostFact(Fact, frozen=True, kw_only=True):
     product: str | None = None
     is_virtual: bool | None = None
     virtualization: str | None = None
+    memory_bytes: int | None = None
 
 
 class PackageFact(Fact, frozen=True, kw_only=True):

@@ -106,6 +106,7 @@ class _Maker:
             product=host.product,
             is_virtual=host.is_virtual,
             virtualization=host.virtualization,
+            memory_bytes=host.memory_bytes,
         )
 
     def _packages(self) -> Iterator[Package]:

@@ -12,11 +12,13 @@ from topoprobe.machine.facts import Facts, PciFact
 from topoprobe.machine.pcie import describe
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Capability, Contradiction, Link, NicPort
-from topoprobe.units import format_rate
+from topoprobe.units import format_bytes, format_rate
 
 # A switch chip is of one generation. An uplink this many times slower per lane than a link below
 # it, in a recording that took the lesser of both ends, is an emulated switch or a wrong reading.
 _UPLINK_RATIO = 4.0
+# The nodes' totals leave out what the kernel itself reserved at boot, a percent or two.
+_MEMORY_RATIO = 0.05
 # Fastest network port that is believed without its PCIe link to compare with: 3.2 Tb/s.
 _MAX_PORT_BITS_PER_S = 3.2e12
 
@@ -61,6 +63,41 @@ def doubtful_places(facts: Facts) -> Facts:
         functions=tuple(functions),
         contradictions=(*facts.contradictions, *contradictions),
         unknown=(*facts.unknown, *unknown),
+    )
+
+
+def doubtful_memory(facts: Facts) -> Facts:
+    """Compare the machine's memory with the sum over its NUMA nodes, and report a difference.
+
+    Memory that a hypervisor added after boot can be missing from the node's own count. A single
+    node holds all memory there is; of several nobody can tell which one is short.
+    """
+    total = facts.host.memory_bytes if facts.host is not None else None
+    sizes = [numa.memory_bytes for numa in facts.numas]
+    if not total or None in sizes or not sizes:
+        return facts
+    told = sum(size or 0 for size in sizes)
+    if abs(told / total - 1) <= _MEMORY_RATIO:
+        return facts
+    is_single = len(facts.numas) == 1
+    use = "the whole is used" if is_single else "the nodes' sizes are doubtful"
+    return msgspec.structs.replace(
+        facts,
+        numas=(msgspec.structs.replace(facts.numas[0], memory_bytes=total),)
+        if is_single
+        else facts.numas,
+        contradictions=(
+            *facts.contradictions,
+            Contradiction(
+                subject="host",
+                fact="memory_bytes",
+                readings=(
+                    f"{format_bytes(total)} in the whole machine",
+                    f"{format_bytes(told)} in its NUMA nodes",
+                ),
+                meaning=f"Memory added after boot is not in the nodes' count; {use}.",
+            ),
+        ),
     )
 
 

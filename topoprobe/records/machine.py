@@ -99,6 +99,7 @@ class Host(Node, frozen=True, kw_only=True, tag="host"):
     product: str | None = None
     is_virtual: bool | None = None
     virtualization: str | None = None
+    memory_bytes: int | None = None
 
 
 class Package(Node, frozen=True, kw_only=True, tag="package"):

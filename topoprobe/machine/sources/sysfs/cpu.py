@@ -74,13 +74,13 @@ def read_numas(files: Files) -> tuple[NumaFact, ...]:
             NumaFact(
                 os_index=index,
                 name=None if cpus else f"NUMA node {index} (memory without CPUs)",
-                memory_bytes=_total_memory(files.text(f"{path}/meminfo")),
+                memory_bytes=total_memory(files.text(f"{path}/meminfo")),
                 cpus=cpus,
                 distances=tuple(int(d) for d in distances if d.isdecimal()),
             )
         )
     if not nodes:
-        memory = _total_memory(files.text("proc/meminfo"))
+        memory = total_memory(files.text("proc/meminfo"))
         cpus = parse_cpu_list(files.text(f"{_CPU}/online") or "")
         if memory is not None and cpus:
             nodes.append(NumaFact(os_index=0, memory_bytes=memory, cpus=cpus))
@@ -142,7 +142,8 @@ def _cache_indexes(files: Files, folder: str, covered: dict[str, set[int]]) -> l
     return list(covered) or [name for name in files.names(folder) if name.startswith("index")]
 
 
-def _total_memory(meminfo: str | None) -> int | None:
+def total_memory(meminfo: str | None) -> int | None:
+    """Read the total of a meminfo text, of the machine or of a NUMA node, in bytes."""
     for line in (meminfo or "").splitlines():
         if "MemTotal:" in line:
             words = line.split()

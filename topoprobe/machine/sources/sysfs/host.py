@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from topoprobe.machine.facts import HostFact
+from topoprobe.machine.sources.sysfs.cpu import total_memory
 from topoprobe.machine.sources.sysfs.files import Files
 
 # Makers and products of virtual machines, as their firmware names them.
@@ -38,6 +39,7 @@ def read(files: Files) -> HostFact:
         product=product,
         is_virtual=is_virtual or named is not None,
         virtualization=hypervisor or named or ("unnamed hypervisor" if is_virtual else None),
+        memory_bytes=total_memory(files.text("proc/meminfo")),
     )
 
 
