@@ -93,10 +93,14 @@ class BoxTree:
 
     def _inside(self, node: AnyNode) -> list[Box]:
         children = self._children.get(node.id, [])
-        shown = [
-            self._box(child) for child in children if not isinstance(child, NvSwitch | Partition)
-        ]
-        return _folded(shown)
+        boxes = _folded(
+            [self._box(child) for child in children if not isinstance(child, NvSwitch | Partition)]
+        )
+        # The fabric is drawn by itself; here only the place of its switches on PCIe is shown.
+        switches = [self._box(child) for child in children if isinstance(child, NvSwitch)]
+        if switches and not isinstance(node, Host):
+            boxes.append(replace(_listed(switches, "NVSwitch", "NVSwitches"), kind="nvswitch"))
+        return boxes
 
     def _box(self, node: AnyNode) -> Box:
         link = self._uplinks.get(node.id)
@@ -172,21 +176,22 @@ def _cores_card(node: Package, num_cores: int) -> Box:
         for cache in sorted(node.caches, key=lambda cache: -cache.level)
         if cache.type != "instruction"
     ]
-    lines = [" · ".join(caches[at : at + 2]) for at in range(0, len(caches), 2)]
-    threads = f", {node.num_threads} threads" if node.num_threads else ""
-    title = f"{num_cores} core{'' if num_cores == 1 else 's'}{threads}"
-    about = "\n".join([title, *caches, " ".join(node.instruction_sets)])
-    return Box(f"{node.id}/cores", "cores", title, tuple(lines), about, num_cores=num_cores)
+    title = f"{num_cores} core{'' if num_cores == 1 else 's'}"
+    threads = [f"{node.num_threads} threads"] if node.num_threads else []
+    lines = (*threads, *caches)
+    about = "\n".join([title, *lines, " ".join(node.instruction_sets)])
+    return Box(f"{node.id}/cores", "cores", title, lines, about, num_cores=num_cores)
 
 
 def _memory_card(node: Numa, device: DeviceCalibration | None) -> Box:
-    title = f"Memory {format_bytes(node.memory_bytes or 0)}"
-    about = [title]
+    size = format_bytes(node.memory_bytes or 0)
+    about = [f"Memory of NUMA node {node.os_index}: {size}"]
     if device is not None and device.memory_bandwidth_bytes_per_s is not None:
         about.append(f"bandwidth (triad) {tip(device.memory_bandwidth_bytes_per_s, 'bytes_per_s')}")
     if device is not None and device.memory_latency_s is not None:
         about.append(f"idle latency {tip(device.memory_latency_s, 's')}")
-    return Box(f"{node.id}/memory", "memory", title, _rates(device), "\n".join(about))
+    lines = (size, *_rates(device))
+    return Box(f"{node.id}/memory", "memory", "Memory", lines, "\n".join(about))
 
 
 def _rates(device: DeviceCalibration | None) -> tuple[str, ...]:
@@ -203,7 +208,7 @@ def _gpu_lines(node: Gpu, device: DeviceCalibration | None) -> tuple[str, ...]:
     rate = device.memory_bandwidth_bytes_per_s if device is not None else None
     memory = [format_bytes(node.memory_bytes)] if node.memory_bytes else []
     memory += [format_rate(rate.value)] if rate is not None else []
-    lines += [" · ".join(memory)] if memory else []
+    lines += memory
     lines += ["MIG enabled"] if node.is_mig_enabled else []
     return tuple(lines)
 
@@ -211,7 +216,8 @@ def _gpu_lines(node: Gpu, device: DeviceCalibration | None) -> tuple[str, ...]:
 def _model_line(node: Gpu | Nic | Nvme) -> tuple[str, ...]:
     """Return the product's name as a line, unless the title says it already."""
     name = without_vendor(model_of(node))
-    return (name,) if without_vendor(title_of(node)) != name else ()
+    says_nothing = name in (without_vendor(title_of(node)), kind_of(node).upper())
+    return () if says_nothing else (name,)
 
 
 def _nic_lines(node: Nic) -> tuple[str, ...]:
@@ -231,7 +237,8 @@ def _folded(boxes: Sequence[Box]) -> list[Box]:
     if plain:
         kept.append(_listed(plain, "other PCI function", "other PCI functions"))
     if hollow:
-        kept.append(_listed(hollow, "root without devices", "roots without devices"))
+        word = "bridge" if all(box.kind == "pcie_switch" for box in hollow) else "root"
+        kept.append(_listed(hollow, f"{word} without devices", f"{word}s without devices"))
     return kept
 
 

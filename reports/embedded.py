@@ -10,49 +10,39 @@ import msgspec
 from topoprobe.errors import InputError
 from topoprobe.records.documents import Document, decode
 
-# Nothing in these script elements can end the element, open a comment, or be taken for a line end
-# by an old JavaScript parser; all of it is still JSON.
-_ESCAPES = {
-    "<": "\\u003c",
-    ">": "\\u003e",
-    "&": "\\u0026",
-    "\u2028": "\\u2028",
-    "\u2029": "\\u2029",
-}
-_UNSAFE = re.compile("[<>&\u2028\u2029]")
+# Characters that could end the script element, open a comment, count as a line end for an old
+# JavaScript parser, or are forbidden in HTML. JSON may write any of them as an escape.
+_UNSAFE = re.compile("[<>&\u2028\u2029\x7f-\x9f]")
 _TYPE = "application/json"
 
 
 def embed(document: Document) -> str:
     """Return a document as JSON that is safe inside a script element."""
     text = msgspec.json.encode(document).decode()
-    return _UNSAFE.sub(lambda match: _ESCAPES[match[0]], text)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def is_page(data: bytes) -> bool:
-    """Tell whether a file looks like a report rather than a JSON document."""
-    return data.lstrip()[:15].lower() == b"<!doctype html>"
-
-
-def extract(page: str, name: str = "the page") -> tuple[Document, ...]:
-    """Return the documents inside a report.
+def documents_of(data: bytes, name: str = "the file") -> tuple[Document, ...]:
+    """Return the documents of a file: the one it is, or those inside a report.
 
     Parameters
     ----------
-    page : str
-        The HTML text of a report.
+    data : bytes
+        JSON of a document, or the HTML of a report.
     name : str
         How error messages call it.
 
     Raises
     ------
     InputError
-        If it holds no document, or one that does not validate.
+        If it is neither, or does not validate.
     """
+    if data.lstrip()[:1] != b"<":
+        return (decode(data, name),)
     reader = _Reader()
-    reader.feed(page)
+    reader.feed(data.decode(errors="replace"))
     if not reader.texts:
-        raise InputError(f"{name} is an HTML page without topoprobe documents; give a report.")
+        raise InputError(f"{name} is a page without topoprobe documents; give a report.")
     return tuple(decode(text.encode(), name) for text in reader.texts)
 
 

@@ -60,9 +60,9 @@ class LinkBook:
         if rate is not None:
             parts.append(format_rate(rate.value))
         elif nominal is not None:
-            parts.append(f"{format_rate(nominal)} nominal")
+            parts.append(f"≤ {format_rate(nominal)}")
         elif now is not None:
-            parts.append(f"{format_rate(now)} when read")
+            parts += [format_rate(now), "when read"]
         return Wire(tuple(parts) or ("link unknown",), self.tip(link), self.health(link))
 
     def rate(self, link: Link) -> Estimate | None:

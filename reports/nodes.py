@@ -25,7 +25,7 @@ def kind_of(node: AnyNode) -> str:
 
 
 def title_of(node: AnyNode) -> str:
-    """Return the short name of a node: ``GPU 0``, ``mlx5_0``, ``PCIe switch 15:00.0``."""
+    """Return the short name of a node: ``GPU 0``, ``mlx5_0``, ``Switch 15:00.0``."""
     if isinstance(node, Package):
         return f"Socket {node.os_index}"
     if isinstance(node, Numa):
@@ -40,7 +40,7 @@ def title_of(node: AnyNode) -> str:
     if isinstance(node, HostBridge) and node.pci_address:
         return f"Root complex {node.pci_address}"
     if isinstance(node, PcieSwitch) and node.pci_address:
-        return f"PCIe switch {node.pci_address.removeprefix('0000:')}"
+        return f"Switch {node.pci_address.removeprefix('0000:')}"
     return node.name
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib.resources
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topoprobe.records.calibration import CalibrationDocument
@@ -67,7 +68,7 @@ def render_page(
     """Return the report as HTML.
 
     Sections whose documents are absent are left out and named at the end, with the reason. The
-    documents themselves are embedded (`embedded.extract` reads them back).
+    documents themselves are embedded (`embedded.documents_of` reads them back).
     """
     import jinja2
 
@@ -89,17 +90,22 @@ def render_page(
             for section, payload in payloads
             if not isinstance(payload, Absent)
         ],
-        absent=[
-            (section.title, payload.reason)
-            for section, payload in payloads
-            if isinstance(payload, Absent)
-        ],
+        absent=_absent(payloads),
         embedded=_embedded(documents, has_own_machine=machine is not None),
         style=Svg(_asset("page.css")),
         script=Svg(script),
         script_hash=_hash(script),
     )
     return _FORBIDDEN.sub("\ufffd", page)
+
+
+def _absent(payloads: Sequence[tuple[Section, object]]) -> dict[str, list[str]]:
+    """Return the short titles of the sections that are not shown, by reason."""
+    titles: dict[str, list[str]] = {}
+    for section, payload in payloads:
+        if isinstance(payload, Absent):
+            titles.setdefault(payload.reason, []).append(section.title.partition(":")[0])
+    return titles
 
 
 def _embedded(documents: Documents, *, has_own_machine: bool) -> list[tuple[str, Svg]]:

@@ -109,7 +109,8 @@ def _draw(device: DeviceCalibration) -> Svg:
             Point(start, roof.flop_per_s, roof.tip),
             Point(x_scale.high, roof.flop_per_s, roof.tip),
         )
-        curves.append(Curve(name, ends, roof.color, has_markers=False))
+        is_dashed = " GEMM " in name
+        curves.append(Curve(name, ends, roof.color, has_markers=False, is_dashed=is_dashed))
     for index, dtype in enumerate(_dtypes(device)):
         points = tuple(_point(point) for point in device.roofline if point.dtype == dtype)
         if points:
@@ -120,7 +121,7 @@ def _draw(device: DeviceCalibration) -> Svg:
         x_scale,
         y_scale,
         x_axis=Axis("arithmetic intensity, flop/byte", _plain),
-        y_axis=Axis("attained rate", lambda value: format_tick(value, "flop_per_s")),
+        y_axis=Axis("attained FLOP/s", _without_unit),
         width=_WIDTH,
         height=_HEIGHT,
         right=right,
@@ -171,6 +172,10 @@ def _point(point: RooflinePoint) -> Point:
         f"{tip(rate, 'flop_per_s')}",
         y_interval=(rate.low, rate.high),
     )
+
+
+def _without_unit(value: float) -> str:
+    return format_tick(value, "flop_per_s").removesuffix("FLOP/s").rstrip()
 
 
 def _plain(value: float) -> str:

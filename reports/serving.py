@@ -73,15 +73,26 @@ def time_per_output_token(request: RequestTimes) -> float | None:
 
 def _headline(run: RunDocument) -> str:
     total, what = run.summary, "Simulated" if run.kind == "simulated" else "Real"
-    load = f"{run.workload.rate_per_s:g} requests/s" if run.workload.rate_per_s else "closed loop"
-    repeats = f", {len(run.repeats)} repeats" if len(run.repeats) > 1 else ""
+    throughput = format_value(total.output_throughput_tokens_per_s, "tokens_per_s")
     return (
         f"{what} run of {run.model.name} on {', '.join(run.devices) or 'unnamed devices'}: "
-        f"{total.num_finished} of {total.num_requests} requests ({run.workload.name}, {load}"
-        f"{repeats}) in {format_seconds(total.duration_s)}, {total.num_steps:,} steps, "
-        f"{total.num_preemptions} preemptions, "
-        f"{format_value(total.output_throughput_tokens_per_s, 'tokens_per_s')} of output."
+        f"{total.num_finished} of {total.num_requests} requests ({_load(run)}) in "
+        f"{format_seconds(total.duration_s)}, {total.num_steps:,} steps, {total.num_preemptions} "
+        f"preemptions, {throughput} of output."
     )
+
+
+def _load(run: RunDocument) -> str:
+    """Say what was asked of the run."""
+    workload = run.workload
+    parts = [workload.name]
+    if workload.rate_per_s:
+        parts.append(f"{workload.rate_per_s:g} requests/s")
+    if workload.max_concurrency:
+        parts.append(f"at most {workload.max_concurrency} at once")
+    if len(run.repeats) > 1:
+        parts.append(f"{len(run.repeats)} repeats")
+    return ", ".join(parts)
 
 
 def _distribution_rows(run: RunDocument) -> tuple[DistributionRow, ...]:

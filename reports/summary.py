@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topoprobe.records.calibration import CalibrationDocument, DeviceCalibration
-from topoprobe.records.machine import Gpu, Host, MachineDocument, Nic, Numa, Nvme, Package
+from topoprobe.records.machine import (
+    Gpu,
+    Host,
+    MachineDocument,
+    Nic,
+    Numa,
+    Nvme,
+    Package,
+    PcieSwitch,
+)
 from topoprobe.units import format_bytes
 
 from .ceilings import best_compute
@@ -83,7 +92,7 @@ def _subtitle(machine: MachineDocument | None) -> str:
         parts.append(_times(len(packages), packages[0].name))
     if memory:
         parts.append(f"{format_bytes(memory)} of memory")
-    for kind, word in ((Nic, "NIC"), (Nvme, "NVMe drive")):
+    for kind, word in ((Nic, "NIC"), (Nvme, "drive")):
         count = sum(isinstance(node, kind) for node in machine.nodes)
         if count:
             parts.append(f"{count} {word}{'' if count == 1 else 's'}")
@@ -142,6 +151,8 @@ def _tools(documents: Documents) -> list[str]:
 
 def _cards(documents: Documents) -> list[Card]:
     cards = _machine_cards(documents.machine)
+    if documents.calibration is not None or documents.run is not None:
+        cards = cards[:1]  # what was measured is worth more room than what is there
     if documents.calibration is not None:
         cards += _calibration_cards(documents.calibration)
     run = documents.run
@@ -167,15 +178,23 @@ def _cards(documents: Documents) -> list[Card]:
 def _machine_cards(machine: MachineDocument | None) -> list[Card]:
     if machine is None:
         return []
-    gpus = sum(isinstance(node, Gpu) for node in machine.nodes)
+    kinds = ((Gpu, "GPU"), (Nic, "NIC"), (Nvme, "drive"), (PcieSwitch, "PCIe switch"))
     packages = [node for node in machine.nodes if isinstance(node, Package)]
     cores = sum(node.num_cores or 0 for node in packages)
-    sockets = f"{len(packages)} socket{'' if len(packages) == 1 else 's'}"
-    if gpus:
-        return [Card(str(gpus), "", f"GPU{'' if gpus == 1 else 's'}, {sockets}")]
+    found = [
+        (len([node for node in machine.nodes if isinstance(node, kind)]), word)
+        for kind, word in kinds
+    ]
+    cards = [_count_card(number, word) for number, word in found if number]
     if cores:
-        return [Card(str(cores), "", f"CPU cores, {sockets}, no GPU")]
-    return []
+        sockets = f"{len(packages)} socket{'' if len(packages) == 1 else 's'}"
+        cards.insert(0, Card(str(cores), "", f"CPU cores, {sockets}"))
+    return cards
+
+
+def _count_card(number: int, word: str) -> Card:
+    plural = "" if number == 1 else "es" if word.endswith("ch") else "s"
+    return Card(str(number), "", f"{word}{plural}")
 
 
 def _calibration_cards(calibration: CalibrationDocument) -> list[Card]:

@@ -13,6 +13,16 @@ from .quantity import format_percent
 from .section import Documents
 
 _MOST_GROUPS = 8
+_FACTS = {
+    "base_clock_hz": "the base clock",
+    "current": "the speed",
+    "nominal": "the nominal rate",
+    "numa_index": "the NUMA node",
+    "memory_bytes": "the memory size",
+    "nvml": "what the driver knows",
+    "parent": "the place in the tree",
+    "pci_vendor": "the vendor",
+}
 
 
 def narrow_links(documents: Documents) -> list[Finding]:
@@ -98,4 +108,4 @@ def _top_link(node_id: str, uplinks: Mapping[str, Link]) -> Link | None:
 
 
 def _words(fact: str) -> str:
-    return fact.replace("_", " ")
+    return _FACTS.get(fact, fact.replace("_", " "))

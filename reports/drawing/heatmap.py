@@ -84,15 +84,10 @@ def _column_name(name: str, x: float, top: float, *, is_slanted: bool) -> Svg:
 
 def _cell(cell: Cell, x: float, y: float, width: float, height: float) -> Svg:
     kind = "cell none" if cell.step is None else f"cell h{cell.step}"
+    middle, base = x + (width - _GAP) / 2, y + height / 2 + 3.5
     return group(
         rect(x, y, width - _GAP, height - _GAP, kind, rx=4),
-        text(
-            x + (width - _GAP) / 2,
-            y + height / 2 + 3.5,
-            cell.text,
-            f"{kind} ink",
-            text_anchor="middle",
-        ),
+        text(middle, base, cell.text, f"{kind} ink", text_anchor="middle") if cell.text else None,
         tip=cell.tip,
         class_="mark",
     )

@@ -145,8 +145,8 @@ def _curve(curve: Curve, x_scale: Scale, y_scale: Scale) -> Svg:
     pixels = [(x_scale(point.x), y_scale(point.y)) for point in curve.points]
     if curve.has_line and len(pixels) > 1:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-        dashes = " dashed" if curve.is_dashed else ""
-        parts.append(element("polyline", points=path, class_=f"curve s{curve.color}{dashes}"))
+        kind = f"curve s{curve.color}{_dashes(curve)}"
+        parts.append(element("polyline", points=path, class_=kind))
     if curve.has_markers:
         for point, (x, y) in zip(curve.points, pixels, strict=True):
             parts.append(
@@ -161,6 +161,10 @@ def _curve(curve: Curve, x_scale: Scale, y_scale: Scale) -> Svg:
     elif curve.points:
         parts.append(element("title", curve.points[0].tip))
     return element("g", *parts, class_=None if curve.has_markers else "mark")
+
+
+def _dashes(curve: Curve) -> str:
+    return " dashed" if curve.is_dashed else ""
 
 
 def _whisker(
@@ -200,7 +204,7 @@ def _names(curves: Sequence[Curve], y_scale: Scale, x: float, room: float) -> li
         swatch = (
             _marker(x + 4, y, curve.color)
             if curve.has_markers
-            else line(x - 2, y, x + 9, y, f"curve s{curve.color}")
+            else line(x - 3, y, x + 10, y, f"curve s{curve.color}{_dashes(curve)}")
         )
         name = text(x + 14, y + 4, shown, f"name f{curve.color}")
         parts.append(group(swatch, name, tip=None if shown == curve.name else curve.name))

@@ -59,7 +59,7 @@ class Scale:
 
 def linear(high: float, start: float, end: float) -> Scale:
     """Return an axis from zero to a round value at or above `high`."""
-    step = _nice_step((high or 1.0) / 4)
+    step = _nice_step((high or 1.0) / 5)
     return Scale(0.0, math.ceil((high or 1.0) / step - 1e-9) * step, start, end)
 
 

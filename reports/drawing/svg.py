@@ -6,9 +6,13 @@ import html
 
 # Width of a character of the page's sans-serif fonts relative to its size, on the wide side.
 _CHARACTER_EM = 0.63
-_NARROW_EM = 0.36
 _BOLD_RATIO = 1.12
-_NARROW = frozenset(" .,:;'|!iIljft()[]/·-1")
+_NARROW_EM = 0.36
+_WIDE_EM = 0.8
+_EMS = {
+    **dict.fromkeys(" .,:;'|!iIljft()[]/·-", _NARROW_EM),
+    **dict.fromkeys("mwMWGOQ%→", _WIDE_EM),
+}
 
 
 class Svg(str):
@@ -104,7 +108,7 @@ def join(parts: list[Svg]) -> Svg:
 
 def text_width(content: str, size: float, *, is_bold: bool = False) -> float:
     """Estimate the width of text set at `size`; fonts differ, so this is on the wide side."""
-    width = sum(_NARROW_EM if c in _NARROW else _CHARACTER_EM for c in content) * size
+    width = sum(_EMS.get(character, _CHARACTER_EM) for character in content) * size
     return width * _BOLD_RATIO if is_bold else width
 
 

@@ -125,8 +125,8 @@ def _frame(placed: Placed) -> Svg:
 def _upward(wire: Wire, x: float, y: float, width: float) -> Svg:
     """Draw the stub that leaves a container upwards, with its text beside it."""
     return group(
-        rect(x + 20, y - 19, 5, 19, f"wire w-{wire.health}"),
-        text(x + 32, y - 6, shortened(" · ".join(wire.parts), width - 36, WIRE_FONT), "wire-text"),
+        rect(x + 9, y - 19, 5, 19, f"wire w-{wire.health}"),
+        text(x + 20, y - 6, shortened(" · ".join(wire.parts), width - 22, WIRE_FONT), "wire-text"),
         tip=wire.tip,
         class_="mark",
     )
@@ -266,7 +266,7 @@ def _arcs(
         xs = {member: step * (index + 0.5) for index, member in enumerate(known)}
     base = height + 48.0
     deepest = 0.0
-    parts: list[Svg] = [text(2, height + 24, fabric.title, "box-title")]
+    parts: list[Svg] = []
     if is_below:
         parts += [
             rect(
@@ -295,6 +295,11 @@ def _arcs(
         )
     names = dict(zip(fabric.members, fabric.names, strict=True))
     for member in known:
+        name = names.get(member, member)
+        is_outside = xs[member] + 9 + text_width(name, _FONT) > width
+        x, anchor = (xs[member] - 9, "end") if is_outside else (xs[member] + 9, "start")
         parts.append(element("circle", cx=xs[member], cy=base, r=5, class_="arc-end"))
-        parts.append(text(xs[member] + 9, base - 5, names.get(member, member), "box-line"))
-    return join(parts), 48.0 + deepest + 14
+        parts.append(text(x, base - 5, name, "box-line", text_anchor=anchor))
+    below = base + deepest + 20
+    parts.append(text(width / 2, below, fabric.title, "box-title", text_anchor="middle"))
+    return join(parts), below + 6 - height

@@ -72,6 +72,7 @@ from topoprobe.records.run import (
 
 TOOL = Tool(tool_version="0.1.0", revision="abc1234")
 GEN4_X8 = Capability(bandwidth_bytes_per_s=15.75e9, transfers_per_s=16e9, num_lanes=8)
+GEN4_X4 = Capability(bandwidth_bytes_per_s=7.88e9, transfers_per_s=16e9, num_lanes=4)
 GEN4_X16 = Capability(bandwidth_bytes_per_s=31.5e9, transfers_per_s=16e9, num_lanes=16)
 GEN5_X16 = Capability(bandwidth_bytes_per_s=63.0e9, transfers_per_s=32e9, num_lanes=16)
 GEN1_X16 = Capability(bandwidth_bytes_per_s=4.0e9, transfers_per_s=2.5e9, num_lanes=16)
@@ -317,12 +318,14 @@ def _add_switch(
     nodes.append(
         Nvme(
             id=f"nvme:{index}",
-            name="PM9A3",
-            parent=root,
+            name=f"nvme{index}n1",
+            model="PM9A3",
+            parent=switch,
             block_devices=(f"nvme{index}n1",),
             size_bytes=3_840_755_982_336,
         )
     )
+    links.append(_pcie(switch, f"nvme:{index}", GEN4_X4))
     nodes.append(
         Partition(
             id=f"nic:{gpus[0]}.vf",

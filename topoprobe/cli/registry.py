@@ -9,6 +9,7 @@ from typing import cast
 from topoprobe.measure.benchmark import Benchmark
 from topoprobe.measure.flows import FlowSet
 from topoprobe.records.calibration import CalibrationDocument
+from topoprobe.records.documents import Document
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import ResultsDocument
 from topoprobe.records.run import RunDocument
@@ -37,3 +38,18 @@ def render_report(
         "Callable[..., str]", importlib.import_module("topoprobe.reports.page").render_page
     )
     return render(machine=machine, results=results, calibration=calibration, run=run)
+
+
+def report_documents(data: bytes, name: str) -> tuple[Document, ...]:
+    """Return the documents of a file: the one it is, or those inside a report.
+
+    Raises
+    ------
+    InputError
+        If it is neither a document nor a report.
+    """
+    read = cast(
+        "Callable[[bytes, str], tuple[Document, ...]]",
+        importlib.import_module("topoprobe.reports.embedded").documents_of,
+    )
+    return read(data, name)
