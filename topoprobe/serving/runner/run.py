@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from topoprobe.errors import EnvironmentMissing, UsageError
+from topoprobe.measure.devices.environment import available_memory_bytes
+from topoprobe.model.cost import kv_bytes_per_token, num_parameters
 from topoprobe.model.deployment import Deployment
 from topoprobe.records.base import Missing, Tool
 from topoprobe.records.calibration import ModelShape
@@ -25,6 +27,7 @@ from topoprobe.serving.summary import summarise
 from topoprobe.serving.workload.load import Load, synthetic_load
 from topoprobe.serving.workload.request import Request
 from topoprobe.serving.workload.synthetic import TokenRange
+from topoprobe.units import format_bytes
 
 DEFAULT_NUM_BLOCKS = 1024
 """KV blocks where nobody says: 256 MiB of the bundled model."""
@@ -160,6 +163,12 @@ def real_run(
     )
 
 
+def num_blocks_for(load: Load, block_size: int = BLOCK_SIZE) -> int:
+    """Return how many KV blocks a run gets where nobody says: enough for its longest request."""
+    longest = max(request.num_prompt_tokens + request.max_tokens for request in load.requests)
+    return max(DEFAULT_NUM_BLOCKS, -(-longest // block_size))
+
+
 def forced_generation(shape: ModelShape) -> Callable[[Request], Generation]:
     """Return what makes requests of a load run: random prompts, and answers of the true length."""
 
@@ -237,22 +246,32 @@ def _predict(
 def _open(
     shape: ModelShape, load: Load, settings: RunSettings, device: torch.device | str
 ) -> Executor:
+    _refuse_too_large(shape, settings, torch.device(device))
     longest = max(request.num_prompt_tokens + request.max_tokens for request in load.requests)
     pool_tokens = settings.num_blocks * settings.block_size
-    try:
-        return open_worker(
-            shape,
-            num_blocks=settings.num_blocks,
-            block_size=settings.block_size,
-            # A request that the pool cannot hold is rejected and needs no positions.
-            max_positions=max(_WARM_UP[0].high + _WARM_UP[1].high, min(longest, pool_tokens + 1)),
-            device=device,
-        )
-    except RuntimeError as error:  # torch's words for an allocation that failed
+    return open_worker(
+        shape,
+        num_blocks=settings.num_blocks,
+        block_size=settings.block_size,
+        # A request that the pool cannot hold is rejected and needs no positions.
+        max_positions=max(_WARM_UP[0].high + _WARM_UP[1].high, min(longest, pool_tokens + 1)),
+        device=device,
+    )
+
+
+def _refuse_too_large(shape: ModelShape, settings: RunSettings, device: torch.device) -> None:
+    """Check the memory before taking it: the kernel would end the process, and not ask."""
+    weights_bytes = num_parameters(shape) * shape.dtype_bytes
+    cache_bytes = settings.num_blocks * settings.block_size * kv_bytes_per_token(shape)
+    available = (
+        torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory_bytes()
+    )
+    if available is not None and weights_bytes + cache_bytes > available:
         raise EnvironmentMissing(
-            f"{shape.name} with {settings.num_blocks} KV blocks does not fit in memory "
-            f"({error}); give fewer blocks or a smaller model."
-        ) from error
+            f"{shape.name} needs {format_bytes(weights_bytes)} for weights and "
+            f"{format_bytes(cache_bytes)} for {settings.num_blocks} KV blocks, and "
+            f"{format_bytes(available)} are available; give fewer blocks or a smaller model."
+        )
 
 
 def _warm_up(executor: Executor, settings: RunSettings) -> None:
