@@ -8,6 +8,8 @@ from .cuda_contention import CudaContentionBenchmark
 from .cuda_copy import CudaCopyBenchmark
 from .cuda_launch import CudaLaunchBenchmark
 from .cuda_stream import CudaStreamBenchmark
+from .disk import DiskBenchmark
+from .kv_swap import KvSwapBenchmark
 from .latency import LatencyBenchmark
 from .model_steps import ModelStepsBenchmark
 from .roofline import RooflineBenchmark
@@ -19,6 +21,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ComputeBenchmark(),
     RooflineBenchmark(),
     ContentionBenchmark(),
+    KvSwapBenchmark(),
+    DiskBenchmark(),
     CudaStreamBenchmark(),
     CudaLaunchBenchmark(),
     CudaCopyBenchmark(),
