@@ -14,7 +14,7 @@ __device__ inline unsigned long long grid_num_threads() {
     return static_cast<unsigned long long>(gridDim.x) * blockDim.x;
 }
 
-// Word `index` of the pattern that belongs to `seed`. The finalizer of splitmix64: every word differs
+// Word `index` of the pattern that belongs to `seed`. The finalizer of SplitMix64 [steele2014]: every word differs
 // from its neighbours and from the same word under another seed, so that a transfer that is shifted,
 // stale or partly missing cannot look right, and links and memory see no compressible data.
 __device__ inline unsigned long long pattern_word(unsigned long long seed, unsigned long long index) {

@@ -58,7 +58,7 @@ class CudaContentionBenchmark:
             pair = usable[:2]
             series.extend(_measure(_fan_out(pair), "host", pair, context))
         if not usable:
-            return Outcome(tuple(series), Status.SKIPPED, " ".join(reasons))
+            return Outcome(tuple(series), Status.SKIPPED, "; ".join(reasons))
         return Outcome(require_any(series))
 
 

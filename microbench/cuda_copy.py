@@ -53,7 +53,7 @@ def _measure(gpu: OpenGpu, context: Context) -> Iterable[Series]:
         quantities = {direction: _quantity(gpu, direction, num_bytes) for direction in _DIRECTIONS}
         if num_bytes > room:
             reason = (
-                f"{format_bytes(num_bytes)} are more than a copy may use ({format_bytes(room)})."
+                f"{format_bytes(num_bytes)} are more than a copy may use ({format_bytes(room)})"
             )
             yield from (skipped(quantity, reason) for quantity in quantities.values())
             continue
@@ -93,11 +93,15 @@ class _Sampler:
             self._device.fill(self._source, _SOURCE_SEED)
             self._device.fill(self._target, _POISON_SEED)
         num_bytes = self._source.num_bytes
+        latch = self._device.latch()
         with self._device.open_stream() as stream:
+            stream.hold(latch)
             start = stream.record()
             for _ in range(self._repeats):
                 stream.copy_async(self._target, self._source, num_bytes)
             end = stream.record()
+            # Small copies end sooner than Python asks for the next; queued, they set the pace.
+            latch.open()
             stream.synchronize()
         elapsed_s = end.seconds_since(start)
         if not self._is_checked:

@@ -56,7 +56,7 @@ def measure_each(
             continue
         series.extend(measure(gpu, with_conditions(context, gpu)))
     if all(one.status is Status.SKIPPED for one in series):
-        return Outcome(tuple(series), Status.SKIPPED, " ".join(reasons))
+        return Outcome(tuple(series), Status.SKIPPED, "; ".join(reasons))
     return Outcome(require_any(series))
 
 

@@ -40,7 +40,7 @@ def no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gap_without_a_gpu_says_so() -> None:
-    assert cuda_gap(machine_with()) == "This machine has no NVIDIA GPU."
+    assert cuda_gap(machine_with()) == "this machine has no NVIDIA GPU"
 
 
 def test_gap_with_another_vendors_gpu_says_why_it_cannot_be_measured() -> None:
@@ -64,7 +64,7 @@ def test_gap_without_cupy_names_the_extra_that_suits_driver_and_gpu(
     no_cupy: None, driver: str, capability: str | None, extra: str
 ) -> None:
     machine = machine_with(gpu(driver=driver, capability=capability))
-    assert cuda_gap(machine) == f"cupy is not installed: pip install 'topoprobe[{extra}]'."
+    assert cuda_gap(machine) == f"cupy is not installed; pip install 'topoprobe[{extra}]'"
 
 
 def test_gap_with_cupy_and_a_working_driver_is_none(fake_cupy: ModuleType) -> None:

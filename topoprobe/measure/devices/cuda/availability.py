@@ -34,18 +34,18 @@ def cuda_gap(machine: MachineDocument) -> str | None:
     if not gpus:
         is_other = any(isinstance(node, Gpu) for node in machine.nodes)
         return (
-            "The GPUs of this machine are not NVIDIA's, and the kernels are CUDA."
+            "the GPUs of this machine are not NVIDIA's, and the kernels are CUDA"
             if is_other
-            else "This machine has no NVIDIA GPU."
+            else "this machine has no NVIDIA GPU"
         )
     drivers = sorted({gpu.driver for gpu in gpus if gpu.driver})
     if drivers and not any(_is_nvidias(driver) for driver in drivers):
         return (
-            f"The GPUs are bound to the driver {', '.join(drivers)}: "
-            "install NVIDIA's driver and bind them to it."
+            f"the GPUs are bound to the driver {', '.join(drivers)}; "
+            "install NVIDIA's driver and bind them to it"
         )
     if importlib.util.find_spec("cupy") is None:
-        return f"cupy is not installed: pip install 'topoprobe[{_extra_for(gpus)}]'."
+        return f"cupy is not installed; pip install 'topoprobe[{_extra_for(gpus)}]'"
     try:
         load_nvrtc()
     except EnvironmentMissing as gap:
@@ -61,11 +61,11 @@ def _runtime_gap() -> str | None:
         num_devices = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return (
-            f"The CUDA driver does not answer ({error}): load NVIDIA's driver, or one at least as "
-            "new as this cupy expects (topoprobe[cuda12] asks for less than [cuda13])."
+            f"the CUDA driver does not answer ({error}); load NVIDIA's driver, or install the "
+            "extra that an older one can run, topoprobe[cuda12]"
         )
     if num_devices == 0:
-        return "CUDA shows no device: CUDA_VISIBLE_DEVICES or the container hides the GPUs."
+        return "CUDA shows no device; CUDA_VISIBLE_DEVICES or the container hides the GPUs"
     return None
 
 

@@ -50,13 +50,13 @@ def open_gpus(machine: MachineDocument) -> tuple[OpenGpu | ClosedGpu, ...]:
 @functools.cache
 def _opened(gpu: Gpu, numa_cpus: tuple[tuple[int, tuple[int, ...]], ...]) -> OpenGpu | ClosedGpu:
     if gpu.pci_address is None:
-        return ClosedGpu(gpu, "Its PCI address is unknown.")
+        return ClosedGpu(gpu, "its PCI address is unknown")
     if gpu.is_mig_enabled:
-        return ClosedGpu(gpu, "MIG is enabled, and its partitions are not measured one by one yet.")
+        return ClosedGpu(gpu, "MIG is enabled, and its partitions are not measured one by one")
     telemetry = gpu_telemetry(gpu.pci_address)
     use = telemetry.use_by_others(os.getpid()) if telemetry is not None else None
     if use is not None:
-        return ClosedGpu(gpu, f"It is in use {use}, and is left alone.")
+        return ClosedGpu(gpu, f"in use {use}; left alone")
     # cupy is optional: this line is reached only where `cuda_gap` found it.
     from topoprobe.measure.devices.cuda.device import CudaDevice
 

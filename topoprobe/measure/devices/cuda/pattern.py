@@ -49,7 +49,7 @@ def pattern_words(seed: int, first_index: int, num_words: int) -> npt.NDArray[np
 
     References
     ----------
-    Finalizer of splitmix64 [steele14].
+    Finalizer of splitmix64 [steele2014].
     """
     with np.errstate(over="ignore"):
         index = np.arange(first_index + 1, first_index + 1 + num_words, dtype=np.uint64)
