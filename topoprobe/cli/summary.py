@@ -33,6 +33,11 @@ from topoprobe.records.run import Comparison, RunDocument
 from topoprobe.units import format_bytes, format_flops, format_rate, format_seconds
 
 _LABEL_WIDTH = 10
+_METRICS = {
+    "output_throughput_tokens_per_s": "output tokens/s",
+    "mean_ttft_s": "mean TTFT",
+    "mean_tpot_s": "mean TPOT",
+}
 
 
 def machine_lines(machine: MachineDocument) -> list[str]:
@@ -54,7 +59,7 @@ def machine_lines(machine: MachineDocument) -> list[str]:
     devices = [_count(gpus, "GPU") if gpus else "no GPU"]
     for kind, word in (
         (Nic, "NIC"),
-        (Nvme, "NVMe drive"),
+        (Nvme, "drive"),
         (PcieSwitch, "PCIe switch"),
         (HostBridge, "root complex"),
     ):
@@ -108,7 +113,7 @@ def run_lines(run: RunDocument) -> list[str]:
         [
             f"{run.model.name}, {what}, {summary.num_finished} of {summary.num_requests} requests: "
             f"{summary.output_throughput_tokens_per_s:.0f} output tokens/s",
-            "; ".join(latencies),
+            ", ".join(latencies),
         ],
     )
     if run.comparisons:
@@ -223,10 +228,11 @@ def _worst_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
 
 def _comparison(comparison: Comparison) -> str:
     measured = sorted(comparison.measured)[len(comparison.measured) // 2]
+    name = _METRICS.get(comparison.metric, comparison.metric)
     if comparison.unit == "s":
         texts = format_seconds(comparison.predicted), format_seconds(measured)
     else:
-        texts = f"{comparison.predicted:.1f}", f"{measured:.1f} {comparison.unit}"
+        texts = f"{comparison.predicted:.0f}", f"{measured:.0f}"
     spread = (
         f", run-to-run spread {comparison.spread_ratio:.1%}"
         if comparison.spread_ratio is not None
@@ -234,8 +240,7 @@ def _comparison(comparison: Comparison) -> str:
     )
     verdict = "" if comparison.is_within else "  <- outside the bound"
     return (
-        f"  {comparison.metric:<18} {texts[0]:>10} | {texts[1]:<18} "
-        f"{comparison.error_ratio:+.1%}{spread}{verdict}"
+        f"  {name:<17} {texts[0]:>8} | {texts[1]:<8} {comparison.error_ratio:+.1%}{spread}{verdict}"
     )
 
 
