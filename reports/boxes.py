@@ -81,15 +81,30 @@ class BoxTree:
     def _holders(self) -> dict[str, str | None]:
         """Return the id of the node that each node is drawn in, None for the outermost.
 
-        A document may be broken: holders that do not exist or go in circles count as none.
+        A document may be broken: holders that do not exist or go in circles count as none, and
+        what hangs on a card stands beside it.
         """
-        known = {node.id for node in self.machine.nodes}
+        nodes = {node.id: node for node in self.machine.nodes}
         above = {node.id: node.parent for node in self.machine.nodes}
-        above |= {link.b: link.a for link in self._uplinks.values() if link.a in known}
-        return {
-            node_id: holder if holder in known and not _is_circular(node_id, above) else None
-            for node_id, holder in above.items()
-        }
+        for link in self._uplinks.values():
+            if link.a in nodes and link.b in nodes:
+                above[link.b] = link.a
+        return {node_id: self._holder(node_id, nodes, above) for node_id in nodes}
+
+    @staticmethod
+    def _holder(
+        node_id: str, nodes: Mapping[str, AnyNode], above: Mapping[str, str | None]
+    ) -> str | None:
+        if _is_circular(node_id, above):
+            return None
+        holder = above[node_id]
+        if isinstance(nodes[node_id], Partition):
+            return holder if holder in nodes else None
+        while holder is not None and holder in nodes:
+            if isinstance(nodes[holder], _CONTAINERS):
+                return holder
+            holder = above[holder]
+        return None
 
     def _inside(self, node: AnyNode) -> list[Box]:
         children = self._children.get(node.id, [])

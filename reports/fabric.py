@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from topoprobe.records.machine import Gpu, Link, LinkKind, MachineDocument
 from topoprobe.units import format_rate
 
-from .drawing.topology import Fabric, Joint
+from .drawing.fabric import Fabric, Joint
 from .links import LinkBook
 
 _NAMES = {LinkKind.NVLINK: "NVLink", LinkKind.XGMI: "xGMI"}

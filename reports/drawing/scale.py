@@ -34,24 +34,21 @@ class Scale:
 
     def ticks(self, count: int = 5) -> tuple[float, ...]:
         """Return about `count` round values within the axis; decades where logarithmic."""
-        if self.is_log:
-            return self._decades()
+        decades = self._decades() if self.is_log else ()
+        if len(decades) > 1:
+            return decades
         step = _nice_step((self.high - self.low) / count)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return tuple(index * step for index in range(first, last + 1))
 
     def _decades(self) -> tuple[float, ...]:
-        first = math.ceil(math.log10(self.low) - 1e-9)
+        """Return powers of ten within the axis, with 2 and 5 times them where there are few."""
+        first = math.floor(math.log10(self.low))
         last = math.floor(math.log10(self.high) + 1e-9)
-        if last - first >= 2:
-            return tuple(10.0**power for power in range(first, last + 1))
-        steps = (
-            factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)
-        )
-        return tuple(
-            value for value in steps if self.low <= value * (1 + 1e-9) and value <= self.high
-        )
+        factors = (1, 2, 5) if last - first < 3 else (1,)
+        values = (factor * 10.0**power for power in range(first, last + 1) for factor in factors)
+        return tuple(one for one in values if self.low <= one * (1 + 1e-9) and one <= self.high)
 
     def _mapped(self, value: float) -> float:
         return math.log10(value) if self.is_log else value

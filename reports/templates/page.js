@@ -13,6 +13,7 @@
     element.tabIndex = 0;
     element.setAttribute("aria-describedby", "tip");
   }
+  let focused = null;
   const hide = () => { tip.hidden = true; };
   const show = (element, x, y) => {
     tip.textContent = element.dataset.tip;
@@ -21,15 +22,21 @@
     tip.style.left = Math.max(6, Math.min(x + 14, innerWidth - width - 8)) + "px";
     tip.style.top = (y + height + 24 > innerHeight ? Math.max(6, y - height - 12) : y + 18) + "px";
   };
+  const follow = () => {
+    const box = focused?.getBoundingClientRect();
+    if (box) show(focused, box.left, box.bottom - 12); else hide();
+  };
   addEventListener("pointermove", (event) => {
     const element = event.target.closest?.("[data-tip]");
     if (element) show(element, event.clientX, event.clientY); else hide();
   });
   addEventListener("focusin", (event) => {
-    const box = event.target.getBoundingClientRect();
-    if (event.target.dataset.tip) show(event.target, box.left, box.bottom - 12); else hide();
+    focused = event.target.dataset.tip ? event.target : null;
+    follow();
   });
-  addEventListener("focusout", hide);
-  addEventListener("scroll", hide, { passive: true });
-  addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+  addEventListener("focusout", () => { focused = null; hide(); });
+  addEventListener("scroll", follow, { passive: true });
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { focused = null; hide(); }
+  });
 })();

@@ -6,11 +6,13 @@ Messages of the DevTools protocol are JSON, each ended by a NUL byte, on the fil
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import time
 from pathlib import Path
 from types import TracebackType
@@ -46,26 +48,17 @@ class Browser:
         self._events: list[dict[str, Any]] = []
         self._buffer = b""
         self._last_id = 0
-        to_browser, self._out = os.pipe()
-        self._in, from_browser = os.pipe()
-        words = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}', *words],
-            pass_fds=(to_browser, from_browser),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        self._process_id, self._in, self._out = _spawn(
+            [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         )
-        os.close(to_browser)
-        os.close(from_browser)
-        targets = self._send("Target.getTargets", session=None)["targetInfos"]
-        target = next(one["targetId"] for one in targets if one["type"] == "page")
-        attached = self._send(
-            "Target.attachToTarget", session=None, targetId=target, flatten=True
-        )
-        self._session: str = attached["sessionId"]
+        try:
+            self._session = self._attach()
+        except BaseException:
+            self._stop()
+            raise
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+        self.send("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def __enter__(self) -> Browser:
         return self
@@ -76,16 +69,32 @@ class Browser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._send("Browser.close", session=None)
-        try:
-            self._process.wait(TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with contextlib.suppress(AssertionError, BrokenPipeError):
+            self._send("Browser.close", session=None)
+        self._stop()
+
+    def _attach(self) -> str:
+        """Return the session of the only page."""
+        targets = self._send("Target.getTargets", session=None)["targetInfos"]
+        target = next(one["targetId"] for one in targets if one["type"] == "page")
+        answer = self._send("Target.attachToTarget", session=None, targetId=target, flatten=True)
+        return str(answer["sessionId"])
+
+    def _stop(self) -> None:
+        """Wait for the browser to end, and end it if it does not."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while os.waitpid(self._process_id, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline_s:
+                os.kill(self._process_id, signal.SIGKILL)
+                os.waitpid(self._process_id, 0)
+                break
+            time.sleep(0.01)
         os.close(self._out)
         os.close(self._in)
 
-    def open(self, path: Path, *, width: int = 1320, height: int = 1000, scheme: str = "light") -> None:
+    def open(
+        self, path: Path, *, width: int = 1320, height: int = 1000, scheme: str = "light"
+    ) -> None:
         """Load a file and wait until it is complete; forget earlier errors and requests."""
         self.errors.clear()
         self.requests.clear()
@@ -169,3 +178,21 @@ class Browser:
             self.errors.append(about["entry"]["text"])
         elif name == "Network.requestWillBeSent":
             self.requests.append(about["request"]["url"])
+
+
+def _spawn(words: list[str]) -> tuple[int, int, int]:
+    """Start the browser; return its process id, and the ends to read from and to write to."""
+    to_browser, writing = os.pipe()
+    reading, from_browser = os.pipe()
+    # Clear of the numbers 3 and 4, which the copies for the browser take.
+    copies = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (to_browser, from_browser)]
+    actions: list[tuple[Any, ...]] = [
+        (os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)
+    ]
+    actions += [
+        (os.POSIX_SPAWN_DUP2, copy, number) for copy, number in zip(copies, (3, 4), strict=True)
+    ]
+    process_id = os.posix_spawn(words[0], words, os.environ, file_actions=actions)
+    for end in (to_browser, from_browser, *copies):
+        os.close(end)
+    return process_id, reading, writing
