@@ -17,7 +17,7 @@ STEADY_RATIO = 0.02
 
 _MIN_SAMPLES = 3
 # A machine that has not become steady in this many times the wanted samples will not.
-_MAX_EXCESS = 3
+_MAX_EXCESS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def collect(
 
     Every round takes one sample of each trial, in an order shuffled anew. The first sample of a
     trial is warm-up, and so is everything before three consecutive samples agree. A trial leaves
-    when it has its steady samples, or when its own time or three times the wanted samples are
+    when it has its steady samples, or when its own time or twice the wanted samples are
     used up; then, if it never became steady, its series is ``unstable``, with the reason, and
     counts all samples but the first as steady ones.
     A trial that raises is ``failed`` with the reason, and the others go on.

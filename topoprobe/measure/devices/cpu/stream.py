@@ -31,7 +31,8 @@ class StreamVariant:
     Attributes
     ----------
     name : str
-        ``numpy``, ``torch``, ``numba`` or ``numba_nt`` (stores past the cache).
+        ``numpy``, ``torch``, ``numba`` (plain loops), ``numba_nt`` (stores past the cache) or
+        ``numba_nt512`` (the same with vectors of 512 bits).
     kernels : mapping
         By name; empty where it cannot run.
     missing : str or None
@@ -82,10 +83,20 @@ def _numba_variants() -> tuple[StreamVariant, ...]:
         reason = "numba is not installed; pip install 'topoprobe[bench]'"
         return tuple(StreamVariant(name, {}, reason) for name in ("numba", "numba_nt"))
     from topoprobe.measure.devices.cpu import plain_loops, vector_loops
+    from topoprobe.measure.devices.cpu.jit import widest_vector_bytes
 
-    return tuple(
-        StreamVariant(name, {kernel: getattr(module, kernel) for kernel in ARRAYS_MOVED})
-        for name, module in (("numba", plain_loops), ("numba_nt", vector_loops))
+    plain = StreamVariant("numba", {name: getattr(plain_loops, name) for name in ARRAYS_MOVED})
+    widths = {"numba_nt": 32, "numba_nt512": 64}
+    return (
+        plain,
+        *(
+            StreamVariant(
+                name,
+                {kernel: getattr(vector_loops, f"{kernel}_{width}") for kernel in ARRAYS_MOVED},
+            )
+            for name, width in widths.items()
+            if width <= max(widest_vector_bytes(), 32)
+        ),
     )
 
 

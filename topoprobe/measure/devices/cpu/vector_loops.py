@@ -36,7 +36,9 @@ NUM_CHAINS = 16
 """Independent chains of multiply-adds: latency 4 times 2 per cycle needs 8, some CPUs 10."""
 
 _NUM_UPDATE_CHAINS = 8
-_STREAM_UNROLL = 2
+_LINE_BYTES = 64
+# Reads are asked for this far ahead: the CPU's own prefetchers stop at the end of each 4 KiB page.
+_PREFETCH_BYTES = 1024
 _BYTE_BITS = 8
 
 
@@ -91,6 +93,19 @@ class _Vectors:
         if nontemporal:
             stored.set_metadata("nontemporal", self._nontemporal)
 
+    def prefetch(self, array: Any, index: Any, ahead_bytes: int) -> None:
+        """Ask for the line `ahead_bytes` after an element, to be read soon."""
+        byte = ir.IntType(8).as_pointer()
+        number = ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(
+            self.builder.module, signature, "llvm.prefetch.p0"
+        )
+        place = self.builder.bitcast(self.builder.gep(array, [index]), byte)
+        place = self.builder.gep(place, [ir.Constant(index.type, ahead_bytes)])
+        read, keep, data = (ir.Constant(number, value) for value in (0, 3, 1))
+        self.builder.call(function, [place, read, keep, data])
+
     def fma(self, x: Any, y: Any, z: Any) -> Any:
         """Emit ``x * y + z`` rounded once (llvmlite's own declaration refuses vectors)."""
         name = f"llvm.fma.v{self.num_lanes}f{self.vector_bytes * _BYTE_BITS // self.num_lanes}"
@@ -118,8 +133,11 @@ def _for_steps(builder: Any, count: Any, step: int) -> Any:
 Emitter = Callable[[_Vectors, Any, Any, Any], Any]
 
 
-def _stream_intrinsic(combine: Emitter) -> Any:
-    """Make ``f(out, x, y, scalar, num_elements, vector_bytes)`` with stores past the cache."""
+def _stream_intrinsic(combine: Emitter, *, reads_both: bool) -> Any:
+    """Make ``f(out, x, y, scalar, num_elements, vector_bytes)`` with stores past the cache.
+
+    Each turn takes one cache line of every array.
+    """
 
     def typed(typing: Any, out: Any, x: Any, y: Any, scalar: Any, count: Any, width: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -129,8 +147,10 @@ def _stream_intrinsic(combine: Emitter) -> Any:
                 for array_type, array in zip(signature.args[:3], values[:3], strict=True)
             )
             factor = vectors.splat(values[3])
-            step = _STREAM_UNROLL * vectors.num_lanes
-            with _for_steps(builder, values[4], step) as (index, _):
+            num_vectors = _LINE_BYTES // vectors.vector_bytes
+            with _for_steps(builder, values[4], num_vectors * vectors.num_lanes) as (index, _):
+                for array in (first, second)[: 1 + reads_both]:
+                    vectors.prefetch(array, index, _PREFETCH_BYTES)
                 results = [
                     combine(
                         vectors,
@@ -138,7 +158,7 @@ def _stream_intrinsic(combine: Emitter) -> Any:
                         vectors.load(first, index, turn),
                         lambda turn=turn: vectors.load(second, index, turn),
                     )
-                    for turn in range(_STREAM_UNROLL)
+                    for turn in range(num_vectors)
                 ]
                 for turn, result in enumerate(results):
                     vectors.store(result, target, index, turn, nontemporal=True)
@@ -151,34 +171,64 @@ def _stream_intrinsic(combine: Emitter) -> Any:
     return _intrinsic(typed)
 
 
-_copy = _stream_intrinsic(lambda vectors, factor, x, y: x)
-_scale = _stream_intrinsic(lambda vectors, factor, x, y: vectors.builder.fmul(factor, x))
-_add = _stream_intrinsic(lambda vectors, factor, x, y: vectors.builder.fadd(x, y()))
-_triad = _stream_intrinsic(lambda vectors, factor, x, y: vectors.fma(factor, y(), x))
+_copy = _stream_intrinsic(lambda vectors, factor, x, y: x, reads_both=False)
+_scale = _stream_intrinsic(
+    lambda vectors, factor, x, y: vectors.builder.fmul(factor, x), reads_both=False
+)
+_add = _stream_intrinsic(
+    lambda vectors, factor, x, y: vectors.builder.fadd(x, y()), reads_both=True
+)
+_triad = _stream_intrinsic(
+    lambda vectors, factor, x, y: vectors.fma(factor, y(), x), reads_both=True
+)
 
 
 @compiled
-def copy(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
-    """Set ``out = x``, past the cache."""
+def copy_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out = x``, past the cache, with vectors of 32 bytes."""
     _copy(out, x, y, scalar, out.size, 32)
 
 
 @compiled
-def scale(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
-    """Set ``out = scalar * x``, past the cache."""
+def scale_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out = scalar * x``, past the cache, with vectors of 32 bytes."""
     _scale(out, x, y, scalar, out.size, 32)
 
 
 @compiled
-def add(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
-    """Set ``out = x + y``, past the cache."""
+def add_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out = x + y``, past the cache, with vectors of 32 bytes."""
     _add(out, x, y, scalar, out.size, 32)
 
 
 @compiled
-def triad(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
-    """Set ``out = x + scalar * y``, past the cache."""
+def triad_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out = x + scalar * y``, past the cache, with vectors of 32 bytes."""
     _triad(out, x, y, scalar, out.size, 32)
+
+
+@compiled
+def copy_64(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out = x``, past the cache, with vectors of 64 bytes."""
+    _copy(out, x, y, scalar, out.size, 64)
+
+
+@compiled
+def scale_64(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out = scalar * x``, past the cache, with vectors of 64 bytes."""
+    _scale(out, x, y, scalar, out.size, 64)
+
+
+@compiled
+def add_64(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out = x + y``, past the cache, with vectors of 64 bytes."""
+    _add(out, x, y, scalar, out.size, 64)
+
+
+@compiled
+def triad_64(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out = x + scalar * y``, past the cache, with vectors of 64 bytes."""
+    _triad(out, x, y, scalar, out.size, 64)
 
 
 @compiled
