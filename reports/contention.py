@@ -152,7 +152,9 @@ def _cell(victim: str, aggressor: str, cell: Estimate | None, top: float) -> Cel
     pair = f"{victim} beside {aggressor}"
     if cell is None:
         return Cell("", None, f"{pair}: this pair was not measured")
-    return Cell(f"{cell.value:.2f}", step_of(cell.value, top), f"{pair}\n{tip(cell, 'ratio')}")
+    return Cell(
+        format_value(cell.value, "ratio"), step_of(cell.value, top), f"{pair}\n{tip(cell, 'ratio')}"
+    )
 
 
 def _fairness(flow_set: FlowSetShare) -> Svg:

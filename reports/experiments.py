@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from topoprobe.measure.statistics import median, spread_ratio, steady_values
 from topoprobe.records.base import Status
-from topoprobe.records.results import Conditions, Experiment, Sample, Series
-from topoprobe.units import format_hz, format_seconds
+from topoprobe.records.results import Conditions, Experiment, Factor, Sample, Series
+from topoprobe.units import format_bytes, format_hz, format_seconds
 
 from .drawing.strip import Dot, draw_samples
 from .drawing.svg import Svg
@@ -89,13 +89,21 @@ def _series_row(series: Series) -> SeriesRow:
     values = steady_values(series)
     return SeriesRow(
         name=series.name,
-        factors=", ".join(f"{key} {value}" for key, value in series.factors.items()),
+        factors=", ".join(_factor(key, value) for key, value in series.factors.items()),
         status=series.status.value,
         reason=series.reason or "",
         median=format_value(median(values), series.unit) if values else "",
         spread=f"± {format_percent(spread_ratio(values))}" if len(values) > 1 else "",
         samples=_samples(series) if series.samples else None,
     )
+
+
+def _factor(key: str, value: Factor) -> str:
+    """Write what was held fixed, sizes with a unit: ``threads 2``, ``array 256 MiB``."""
+    words = key.removesuffix("_bytes").replace("_", " ")
+    if key.endswith("_bytes") and not isinstance(value, str):
+        return f"{words} {format_bytes(value)}"
+    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
 
 
 def _samples(series: Series) -> Svg:

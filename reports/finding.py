@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -47,3 +47,10 @@ def some(texts: Sequence[str]) -> str:
     """Write the first few of many clauses, and how many there are besides."""
     shown = "; ".join(text.rstrip(".") for text in texts[:_MOST_NAMED])
     return f"{shown}; and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else shown
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write the first few of many names, and how many there are besides."""
+    known = list(names)
+    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    return ", ".join(known[:_MOST_NAMED]) + more

@@ -17,6 +17,7 @@ from .trust_findings import (
     interruption,
     missing_numbers,
     predictions,
+    series_failures,
     step_costs,
     verdicts,
 )
@@ -35,6 +36,7 @@ LOOKS: tuple[Callable[[Documents], list[Finding]], ...] = (
     loaded_latency,
     step_costs,
     experiments,
+    series_failures,
     missing_numbers,
     unknown_facts,
 )

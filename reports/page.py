@@ -52,10 +52,11 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A section that has something to show."""
+    """A section that has something to show, as wide as the sections around it ask for."""
 
     section: Section
     payload: object
+    is_wide: bool
 
 
 def render_page(
@@ -85,11 +86,7 @@ def render_page(
     page = environment.get_template("page.html").render(
         head=head(documents),
         findings=findings(documents),
-        shown=[
-            Shown(section, payload)
-            for section, payload in payloads
-            if not isinstance(payload, Absent)
-        ],
+        shown=_shown(payloads),
         absent=_absent(payloads),
         embedded=_embedded(documents, has_own_machine=machine is not None),
         style=Svg(_asset("page.css")),
@@ -97,6 +94,19 @@ def render_page(
         script_hash=_hash(script),
     )
     return _FORBIDDEN.sub("\ufffd", page)
+
+
+def _shown(payloads: Sequence[tuple[Section, object]]) -> list[Shown]:
+    """Return the sections with something to show; a narrow one without a partner gets wide."""
+    present = [pair for pair in payloads if not isinstance(pair[1], Absent)]
+    shown: list[Shown] = []
+    is_second = False
+    for index, (section, payload) in enumerate(present):
+        has_partner = index + 1 < len(present) and not present[index + 1][0].is_wide
+        is_wide = section.is_wide or not (is_second or has_partner)
+        shown.append(Shown(section, payload, is_wide))
+        is_second = not is_wide and not is_second
+    return shown
 
 
 def _absent(payloads: Sequence[tuple[Section, object]]) -> dict[str, list[str]]:

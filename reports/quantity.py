@@ -15,7 +15,7 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     "bytes": format_bytes,
     "hz": format_hz,
     "per_s": lambda value: f"{format_hz(value)[:-2].rstrip()}/s",
-    "ratio": lambda value: f"{value:.2f}",
+    "ratio": lambda value: f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}",
 }
 
 

@@ -7,6 +7,7 @@ from topoprobe.units import format_bytes, format_rate, format_seconds
 
 from .contention import flow_label, largest_set, worst_cell
 from .finding import Finding, capital, count
+from .quantity import format_interval, format_value
 from .roofline import ridges
 from .section import Documents
 
@@ -72,14 +73,14 @@ def _worst_pair(item: Contention) -> list[Finding]:
     if worst is None:
         return []
     victim, aggressor, slowdown = worst
-    rest = f"95 % interval {slowdown.low:.2f} to {slowdown.high:.2f}; the worst of all pairs."
+    times = format_value(slowdown.value, "ratio")
+    interval = format_interval(slowdown.low, slowdown.high, "ratio")
+    rest = f"95 % interval {interval}; the worst of all pairs."
     if slowdown.value < _WORTH_SLOWDOWN:
-        lead = f"No pair of flows slows one of them by more than {slowdown.value:.2f} times."
+        lead = f"No pair of flows slows one of them by more than {times} times."
         return [Finding("good", lead, rest)]
-    pair = (
-        f"{_subject(victim)} runs {slowdown.value:.2f} times slower beside {flow_label(aggressor)}."
-    )
-    return [Finding("warn", pair, rest)]
+    lead = f"{_subject(victim)} runs {times} times slower beside {flow_label(aggressor)}."
+    return [Finding("warn", lead, rest)]
 
 
 def _subject(flow: str) -> str:

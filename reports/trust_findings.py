@@ -7,7 +7,7 @@ from topoprobe.records.base import Status
 from topoprobe.records.results import Conditions
 from topoprobe.records.run import Comparison
 
-from .finding import Finding, capital, count, some
+from .finding import Finding, capital, count, listed, some
 from .prediction import error_sentence, metric_name
 from .quantity import format_percent
 from .section import Documents
@@ -68,7 +68,10 @@ def verdicts(documents: Documents) -> list[Finding]:
     for (verdict_level, check, fix), evidence in by_check.items():
         level, label = _VERDICTS[verdict_level]
         times = f" ({len(evidence)} times)" if len(evidence) > 1 else ""
-        found.append(Finding(level, f"{label} {check}{times}.", f"{some(evidence)}. {fix}"))
+        about = (
+            evidence[0].rstrip(".") if len(evidence) == 1 else f"First {evidence[0].rstrip('.')}"
+        )
+        found.append(Finding(level, f"{label} {check}{times}.", f"{about}. {fix}"))
     return found
 
 
@@ -107,20 +110,37 @@ def step_costs(documents: Documents) -> list[Finding]:
 
 
 def experiments(documents: Documents) -> list[Finding]:
-    """Say which experiments did not end well, with the first reasons."""
+    """Say which experiments did not end well, and why."""
     if documents.results is None:
         return []
     found = []
     for status, level, ended in _STATUSES:
         reasons = [
-            f"{one.benchmark}: {one.reason or 'no reason given'}"
+            (one.benchmark, one.reason)
             for one in documents.results.experiments
             if one.status is status
         ]
         if reasons:
             lead = f"{capital(count(len(reasons), 'experiment'))} {ended}."
-            found.append(Finding(level, lead, f"{some(reasons)}."))
+            found.append(Finding(level, lead, _by_reason(reasons)))
     return found
+
+
+def series_failures(documents: Documents) -> list[Finding]:
+    """Count the series that failed inside experiments that went well otherwise."""
+    if documents.results is None:
+        return []
+    reasons = [
+        (f"{one.name} in {experiment.benchmark}", one.reason)
+        for experiment in documents.results.experiments
+        if experiment.status is not Status.FAILED
+        for one in experiment.series
+        if one.status is Status.FAILED
+    ]
+    if not reasons:
+        return []
+    lead = f"{capital(count(len(reasons), 'measurement'))} failed."
+    return [Finding("warn", lead, _by_reason(reasons))]
 
 
 def missing_numbers(documents: Documents) -> list[Finding]:
@@ -155,3 +175,12 @@ def _conditions(documents: Documents) -> list[Conditions]:
         for sample in steady_samples(series)
         if sample.conditions is not None
     ]
+
+
+def _by_reason(pairs: list[tuple[str, str | None]]) -> str:
+    """Write names with their reasons, each reason once."""
+    names: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        names.setdefault(reason or "no reason given", []).append(name)
+    clauses = [f"{listed(dict.fromkeys(ones))}: {reason}" for reason, ones in names.items()]
+    return f"{some(clauses)}."

@@ -170,10 +170,10 @@ def _dashes(curve: Curve) -> str:
 def _whisker(
     interval: tuple[float, float] | None, scale: Scale, across: float, *, is_vertical: bool
 ) -> Svg | None:
-    """Draw an interval; one that reaches zero on a logarithmic axis has no place there."""
-    if interval is None or interval[1] <= interval[0] or (scale.is_log and interval[0] <= 0):
+    """Draw an interval as far as the frame reaches."""
+    if interval is None or interval[1] <= interval[0]:
         return None
-    low, high = scale(interval[0]), scale(interval[1])
+    low, high = (scale(min(max(end, scale.low), scale.high)) for end in interval)
     if is_vertical:
         return line(across, low, across, high, "whisker")
     return line(low, across, high, across, "whisker")

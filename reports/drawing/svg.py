@@ -68,7 +68,7 @@ def drawing(
         role="img",
         aria_label=label,
         viewBox=f"0 0 {_number(width)} {_number(height)}",
-        style=f"max-width:{_number(round(width * 1.25))}px",
+        style=f"--width:{_number(float(round(width)))}px",
     )
 
 

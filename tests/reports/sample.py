@@ -573,11 +573,11 @@ def _cpu_contention() -> Contention:
 def _model_cost() -> ModelCost:
     coefficients = (
         ("fixed", "s", 0.84e-3),
-        ("per_sequence", "s_per_sequence", 21e-6),
-        ("per_token", "s_per_token", 48e-6),
-        ("per_pair", "s_per_pair", 3.1e-9),
+        ("per_sequence", "s", 21e-6),
+        ("per_token", "s", 48e-6),
+        ("per_pair", "s", 3.1e-9),
         ("stream", "s", 0.61e-3),
-        ("per_context", "s_per_token", 0.42e-6),
+        ("per_context", "s", 0.42e-6),
     )
     return ModelCost(
         model=MODEL,

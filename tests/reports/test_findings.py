@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from tests.reports import sample
+from topoprobe.records.base import Status
 from topoprobe.records.calibration import CalibrationDocument, CalibrationVerdict
 from topoprobe.records.results import Conditions
-from topoprobe.reports.finding import Finding, count, some
+from topoprobe.reports.finding import Finding, count, listed, some
 from topoprobe.reports.findings import findings
 from topoprobe.reports.section import Documents
 
@@ -121,6 +122,19 @@ def test_finding_of_throttled_samples_names_the_reasons() -> None:
     assert finding.rest == "Reasons: hw_thermal, sw_power_cap."
 
 
+def test_finding_of_failed_series_counts_them_and_gives_reasons() -> None:
+    results = sample.vm_results()
+    experiment = results.experiments[0]
+    failed = tuple(
+        msgspec.structs.replace(one, status=Status.FAILED, reason="no memory", samples=())
+        for one in experiment.series
+    )
+    experiment = msgspec.structs.replace(experiment, series=failed)
+    results = msgspec.structs.replace(results, experiments=(experiment,))
+    finding = find(Documents(results=results), "Four measurements failed.")
+    assert finding.rest == "stream.copy in cpu.stream, stream.triad in cpu.stream: no memory."
+
+
 def test_finding_of_many_equal_verdicts_is_one() -> None:
     verdicts = tuple(
         CalibrationVerdict(
@@ -133,10 +147,11 @@ def test_finding_of_many_equal_verdicts_is_one() -> None:
     )
     (finding,) = findings(Documents(calibration=calibration))
     assert finding.lead == "Failed check: stability (5 times)."
-    assert finding.rest == "s0: e; s1: e; s2: e; and 2 more. Do it."
+    assert finding.rest == "First s0: e. Do it."
 
 
 def test_count_and_some_write_words() -> None:
     assert count(1, "fact") == "one fact"
     assert count(12, "fact") == "12 facts"
     assert some(["a.", "b"]) == "a; b"
+    assert listed("abcde") == "a, b, c and 2 more"

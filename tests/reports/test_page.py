@@ -179,6 +179,20 @@ def test_page_hostile_name_stays_text(name: str) -> None:
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", page)
 
 
+def test_page_narrow_sections_stand_in_pairs_and_a_single_one_is_wide() -> None:
+    def classes(page: str) -> dict[str, str]:
+        return {
+            str(one["id"]): str(one["class"]) for tag, one in Outline(page).tags if tag == "section"
+        }
+
+    full = classes(full_page())
+    assert full["roofline"] == full["loaded-latency"] == "panel half"
+    assert full["contention"] == "panel wide"
+    server = classes(render_page(calibration=sample.server_calibration()))
+    assert "loaded-latency" not in server
+    assert server["roofline"] == "panel wide"
+
+
 def test_page_stays_small() -> None:
     page = full_page()
     assert len(page) < 300_000

@@ -228,8 +228,8 @@ def test_step_cost_shows_coefficients_with_intervals_and_the_validation_error() 
     assert not isinstance(payload, Absent)
     (one,) = payload
     assert len(one.rows) == 6
-    assert one.rows[2].value.text == "48.0 µs per token"
-    assert one.rows[2].interval == "45.1 to 50.9 µs per token"
+    assert one.rows[2].value.text == "48.0 µs"
+    assert one.rows[2].interval == "45.1 to 50.9 µs"
     assert one.rows[2].seen == "1 to 512"
     assert "3.8 % on average and 9.1 % at most" in one.validation
 
@@ -336,3 +336,16 @@ def test_experiments_samples_show_warmups_and_conditions() -> None:
     assert samples.count("sample faint") == 2
     assert samples.count("<circle") == 14
     assert "stolen" in samples
+
+
+def test_experiments_factors_are_written_with_units() -> None:
+    results = sample.vm_results()
+    experiment = results.experiments[0]
+    factors: dict[str, str | int | float] = {"array_bytes": 1 << 28, "ratio": 0.5, "threads": 2}
+    one = msgspec.structs.replace(experiment.series[0], factors=factors)
+    experiment = msgspec.structs.replace(experiment, series=(one,))
+    payload = experiments(
+        Documents(results=msgspec.structs.replace(results, experiments=(experiment,)))
+    )
+    assert isinstance(payload, Experiments)
+    assert payload.rows[0].series[0].factors == "array 256 MiB, ratio 0.5, threads 2"
