@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from topoprobe.records.run import Comparison
+from topoprobe.serving.comparison import BOUND_RATIO
 
 from .drawing.strip import Dot, draw_error
 from .drawing.svg import Svg
@@ -36,6 +37,7 @@ class Prediction:
     rows: tuple[PredictionRow, ...]
     num_within: int
     reach: str
+    bound: str
 
 
 def prediction(documents: Documents) -> Prediction | Absent:
@@ -56,6 +58,7 @@ def prediction(documents: Documents) -> Prediction | Absent:
         rows=tuple(_row(comparison, reach) for comparison in comparisons),
         num_within=sum(comparison.is_within for comparison in comparisons),
         reach=format_percent(reach),
+        bound=format_percent(BOUND_RATIO),
     )
 
 

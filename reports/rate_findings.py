@@ -14,6 +14,7 @@ from .section import Documents
 # Slowdowns below this, and losses of rate above that, are not worth a warning.
 _WORTH_SLOWDOWN = 1.25
 _WORTH_RATIO = 0.9
+_WORTH_LATENCY = 1.1
 
 
 def sharing(documents: Documents) -> list[Finding]:
@@ -35,6 +36,8 @@ def loaded_latency(documents: Documents) -> list[Finding]:
             idle, loaded = points[0], points[-1]
             ratio = loaded.latency_s.value / idle.latency_s.value
             lead = f"Memory latency rises {ratio:.1f}-fold under load."
+            if ratio < _WORTH_LATENCY:
+                lead = "Memory latency hardly rises under load."
             rest = (
                 f"From {format_seconds(idle.latency_s.value)} to "
                 f"{format_seconds(loaded.latency_s.value)} while others draw "

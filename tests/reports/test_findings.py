@@ -102,6 +102,14 @@ def test_finding_without_contention_is_good_news() -> None:
     assert "1.01 times" in finding.lead
 
 
+def test_finding_of_a_latency_that_load_leaves_alone_says_so() -> None:
+    (item,) = sample.vm_calibration().contention
+    flat = msgspec.structs.replace(item, loaded_latency=item.loaded_latency[:3], sets=())
+    calibration = msgspec.structs.replace(sample.vm_calibration(), contention=(flat,))
+    finding = find(Documents(calibration=calibration), "hardly rises under load")
+    assert "From 121 ns to 126 ns while others draw 6.40 GB/s." in finding.rest
+
+
 def test_finding_of_an_interrupted_measurement_is_bad() -> None:
     results = msgspec.structs.replace(sample.vm_results(), is_partial=True)
     assert find(Documents(results=results), "interrupted").level == "bad"

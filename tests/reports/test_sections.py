@@ -237,7 +237,7 @@ def test_step_cost_shows_coefficients_with_intervals_and_the_validation_error() 
 def test_prediction_lines_show_both_sides_and_the_verdict() -> None:
     payload = prediction(VM)
     assert isinstance(payload, Prediction)
-    assert payload.num_within == 3
+    assert (payload.num_within, payload.bound) == (3, "15 %")
     first = payload.rows[0]
     assert (first.metric, first.predicted, first.measured) == (
         "output throughput",
