@@ -35,4 +35,4 @@ def move_past_cache(
     """Do the same with stores past the cache; blocks as `vector_loops.check_groups` wants them."""
     for entry in range(target_blocks.size):
         origin = source[source_blocks[entry]]
-        vector_loops.copy(target[target_blocks[entry]], origin, origin, 0.0)
+        vector_loops.copy_32(target[target_blocks[entry]], origin, origin, 0.0)
