@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.devices.cpu.buffer import check_groups
 from topoprobe.measure.devices.cpu.device import CpuDevice
 from topoprobe.measure.devices.cpu.libraries import has_module
 from topoprobe.measure.devices.cpu.team import Team
@@ -67,6 +68,8 @@ def _point(
         f"numba_{width * 8}bit": getattr(vector_loops, f"update_{width}")
         for width in vector_widths()
     }
+    for part in team.slices(array):
+        check_groups(part)
     parts = _arguments(team, array, num_rounds)
     for kernel in kernels.values():
         kernel(*_arguments(team, array, 0)[0])  # compiles; no round leaves the array as it is

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoprobe.measure.benchmark import Context, Outcome
-from topoprobe.measure.devices.cpu.buffer import CpuBuffer
+from topoprobe.measure.devices.cpu.buffer import CpuBuffer, check_groups
 from topoprobe.measure.devices.cpu.device import CpuDevice
 from topoprobe.measure.devices.cpu.libraries import library_threads
 from topoprobe.measure.devices.cpu.stream import (
@@ -66,6 +66,9 @@ def _measure(team: Team, size: ArraySize, context: Context) -> list[Series]:
         (*slices, SCALAR)
         for slices in zip(team.slices(out), team.slices(x), team.slices(y), strict=True)
     ]
+    for *arrays, _ in parts:
+        for array in arrays:
+            check_groups(array)
     variants = stream_variants()
     series: list[Series] = []
     for kernel, num_arrays in ARRAYS_MOVED.items():

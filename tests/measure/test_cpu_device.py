@@ -11,7 +11,7 @@ import pytest
 
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.devices.cpu import device as device_module
-from topoprobe.measure.devices.cpu.buffer import CpuBuffer, fill_floats
+from topoprobe.measure.devices.cpu.buffer import CpuBuffer, check_groups, fill_floats
 from topoprobe.measure.devices.cpu.device import CpuDevice, available_cpus
 
 
@@ -135,3 +135,11 @@ def test_fill_floats_gives_values_from_one_to_two(dtype: str) -> None:
     assert values.min() >= 1.0
     assert values.max() < 2.0
     assert len(np.unique(values)) > 0.9 * values.size
+
+
+def test_check_groups_unaligned_or_odd_array_is_refused() -> None:
+    array = CpuBuffer(1 << 16, "host:0").view("float64")
+    check_groups(array)
+    for wrong in (array[1:129], array[:100]):
+        with pytest.raises(UsageError, match="aligned to 64"):
+            check_groups(wrong)

@@ -7,8 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoprobe.errors import UsageError
+
 ALIGNMENT_BYTES = 64
 """A cache line, and the widest vector."""
+
+GROUP_BYTES = 1024
+"""Vector loops take this much, or a divisor of it, in one turn."""
 
 # Huge pages are 2 MiB on x86-64 and on most arm64 kernels; large buffers start on such a page.
 _HUGE_PAGE_BYTES = 2 << 20
@@ -47,6 +52,21 @@ class CpuBuffer:
 
     def __repr__(self) -> str:
         return f"CpuBuffer({self.num_bytes} bytes at {self.place})"
+
+
+def check_groups(array: NDArray[Any]) -> None:
+    """Check that an array suits the vector loops.
+
+    Raises
+    ------
+    UsageError
+        If it is not aligned to 64 bytes or not a multiple of `GROUP_BYTES` long.
+    """
+    if array.ctypes.data % 64 or array.nbytes % GROUP_BYTES:
+        raise UsageError(
+            f"An array of {array.nbytes} bytes at {array.ctypes.data:#x}; expected a "
+            f"multiple of {GROUP_BYTES} aligned to 64."
+        )
 
 
 def fill_bytes(target: NDArray[np.uint8], seed: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from topoprobe.errors import EnvironmentMissing, UsageError
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.device import Stream
-from topoprobe.measure.devices.cpu.buffer import CpuBuffer, fill_bytes, fill_floats
+from topoprobe.measure.devices.cpu.buffer import GROUP_BYTES, CpuBuffer, fill_bytes, fill_floats
 from topoprobe.measure.devices.cpu.device import CpuDevice, CpuStream
 from topoprobe.measure.devices.cpu.gemm import gemm_variants, num_flop
 from topoprobe.measure.devices.cpu.libraries import has_module
@@ -193,7 +193,7 @@ def _stream(size_bytes: int, chunk_bytes: int) -> _Load:
     for seed, array in enumerate(arrays):
         fill_floats(array, seed)
     # The vector loop takes whole groups only.
-    num = max(chunk_bytes // 1024, 1) * 128
+    num = max(chunk_bytes // GROUP_BYTES, 1) * GROUP_BYTES // arrays[0].itemsize
     parts: list[tuple[Any, ...]] = [
         (*(array[start : start + num] for array in arrays), SCALAR)
         for start in range(0, arrays[0].size - num + 1, num)

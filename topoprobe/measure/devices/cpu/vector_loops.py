@@ -4,7 +4,8 @@ Three things are out of a plain loop's reach. Stores that bypass the cache (``no
 the read of each line about to be overwritten. A dozen independent chains hide the latency of
 fused multiply-adds. And the width of the vectors is a choice: on some CPUs the widest is slower.
 
-Array sizes are multiples of `GROUP_BYTES` and arrays are aligned to 64 bytes; `check_groups` tells.
+Arrays have to be aligned and of a size that `topoprobe.measure.devices.cpu.buffer.check_groups`
+accepts: the loops do not look, and take whole groups.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from numba.core import types
 from numba.np import arrayobj as _arrayobj
 from numpy.typing import NDArray
 
-from topoprobe.errors import UsageError
 from topoprobe.measure.devices.cpu.jit import compiled
 
 # numba annotates only parts of these, and cannot express that an intrinsic's caller leaves out the
@@ -28,9 +28,6 @@ from topoprobe.measure.devices.cpu.jit import compiled
 arrayobj: Any = _arrayobj
 cgutils: Any = _cgutils
 _make_intrinsic: Any = extending.intrinsic
-
-GROUP_BYTES = 1024
-"""Every loop here takes this much, or a divisor of it, in one turn."""
 
 NUM_CHAINS = 16
 """Independent chains of multiply-adds: latency 4 times 2 per cycle needs 8, some CPUs 10."""
@@ -45,21 +42,6 @@ _BYTE_BITS = 8
 def _intrinsic(function: Callable[..., Any]) -> Any:
     """Make a function that emits code; it sees the vector width as a literal."""
     return _make_intrinsic(prefer_literal=True)(function)
-
-
-def check_groups(array: NDArray[Any]) -> None:
-    """Check that an array fits the loops.
-
-    Raises
-    ------
-    UsageError
-        If it is not aligned to 64 bytes or not a multiple of `GROUP_BYTES` long.
-    """
-    if array.ctypes.data % 64 or array.nbytes % GROUP_BYTES:
-        raise UsageError(
-            f"A vector loop got {array.nbytes} bytes at {array.ctypes.data:#x}; expected a "
-            f"multiple of {GROUP_BYTES} aligned to 64."
-        )
 
 
 class _Vectors:
