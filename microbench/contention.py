@@ -26,7 +26,7 @@ from topoprobe.measure.series import Quantity, Trial, collect, require_any
 from topoprobe.records.machine import MachineDocument
 from topoprobe.units import format_bytes
 
-_WINDOW_S = {"quick": 0.2, "standard": 0.5}
+_WINDOW_S = {"quick": 0.15, "standard": 0.5}
 _LONG_WINDOW_S = 1.0
 # Chunks of a few milliseconds, a window of tens of them, and a scheduler that may interrupt any.
 _STEADY_RATIO = 0.05

@@ -11,7 +11,7 @@ from tests.measure.support import Bench
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure import suite
 from topoprobe.measure.benchmark import Context, Interrupted, Outcome
-from topoprobe.measure.series import Quantity, Trial, collect
+from topoprobe.measure.series import Quantity, Trial, collect, skipped
 from topoprobe.records.base import Status, Tool
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Environment, ResultsDocument, Series
@@ -109,6 +109,24 @@ def test_suite_missing_ones_are_skipped_with_the_reason() -> None:
         (Status.SKIPPED, "no numba"),
     ]
     assert not suite.has_failed(document)
+
+
+def test_suite_outcome_without_samples_is_not_ok() -> None:
+    wire, gpu = Quantity("wire", "s", {}), Quantity("gpu", "s", {})
+
+    def act(context: Context) -> Outcome:
+        def cut() -> float:
+            raise MeasurementFailed("the wire is cut")
+
+        return Outcome((skipped(gpu, "no GPU"), *collect(context, [Trial.of(wire, cut)])))
+
+    document = run(
+        Bench(), [Fake("a", act), Fake("b", lambda context: Outcome((skipped(gpu, "no GPU"),)))]
+    )
+    assert [(one.status, one.reason) for one in document.experiments] == [
+        (Status.FAILED, "the wire is cut"),
+        (Status.SKIPPED, "no GPU"),
+    ]
 
 
 def test_suite_of_failures_only_has_failed() -> None:

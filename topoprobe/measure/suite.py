@@ -149,8 +149,8 @@ def _run_one(
         missing = benchmark.missing(machine)
         if missing is not None:
             return _experiment(benchmark, Status.SKIPPED, missing), False
-        outcome = benchmark.run(
-            machine, dataclasses.replace(context, progress=tell, keep=kept.append)
+        outcome = _judged(
+            benchmark.run(machine, dataclasses.replace(context, progress=tell, keep=kept.append))
         )
     except Interrupted:
         was_stopped = True
@@ -173,6 +173,17 @@ def _run_one(
         series=outcome.series,
     )
     return experiment, was_stopped
+
+
+def _judged(outcome: Outcome) -> Outcome:
+    """Return an outcome that is not ``ok`` where no series of it has a sample."""
+    if outcome.status is not Status.OK or any(one.samples for one in outcome.series):
+        return outcome
+    for status in (Status.FAILED, Status.SKIPPED):
+        reasons = [one.reason for one in outcome.series if one.status is status]
+        if reasons:
+            return Outcome(outcome.series, status, reasons[0])
+    return Outcome(outcome.series, Status.SKIPPED, "there was nothing to measure")
 
 
 def _experiment(

@@ -1,0 +1,237 @@
+"""`topoprobe bench`: what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from topoprobe.cli import registry
+from topoprobe.cli.main import main
+from topoprobe.errors import MeasurementFailed
+from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.devices.cpu.device import available_cpus
+from topoprobe.measure.series import Quantity, Trial, collect
+from topoprobe.measure.statistics import steady_values
+from topoprobe.records.base import Status
+from topoprobe.records.documents import decode_as
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import ResultsDocument
+
+CPU = available_cpus()[0]
+
+
+@dataclass(frozen=True)
+class Small:
+    """A benchmark of a constant; `before_sample` happens before each of its samples."""
+
+    name: str = "small.triad"
+    before_sample: Callable[[], None] = lambda: None
+    reason: str | None = None
+    summary: str = "Pretend to measure."
+    revision: int = 4
+    seconds: float = 2.0
+
+    def missing(self, machine: MachineDocument) -> str | None:
+        return self.reason
+
+    def run(self, machine: MachineDocument, context: Context) -> Outcome:
+        factors = {"device": "host", "threads": 1, "variant": "none", "array_bytes": 64}
+
+        def sample() -> float:
+            self.before_sample()
+            return 5e9
+
+        return Outcome(
+            collect(context, [Trial.of(Quantity("stream.triad", "bytes_per_s", factors), sample)])
+        )
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def fail() -> None:
+    raise MeasurementFailed("the wire is cut")
+
+
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Bench:
+    """Run the command in this process; return exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["topoprobe", "bench", *arguments])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        assert isinstance(code, int)
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Replace the benchmarks that there are."""
+
+    def offer(*benchmarks: Small) -> None:
+        monkeypatch.setattr(registry, "benchmarks", lambda: benchmarks)
+
+    return offer
+
+
+def test_bench_list_json_has_the_published_shape(bench: Bench) -> None:
+    code, out, _ = bench("--list", "--json")
+    entries = json.loads(out)["benchmarks"]
+    assert code == 0
+    assert all(set(entry) == {"name", "summary", "revision", "missing"} for entry in entries)
+    names = [entry["name"] for entry in entries]
+    assert {"cpu.stream", "cpu.latency", "cpu.compute", "cpu.roofline"} < set(names)
+    assert len(set(names)) == len(names)
+
+
+def test_bench_list_says_why_something_cannot_run(
+    bench: Bench, offered: Callable[..., None]
+) -> None:
+    offered(Small(reason="This machine has no wire."))
+    _, out, _ = bench("--list")
+    assert "not here: This machine has no wire." in out
+
+
+def test_bench_dry_run_measures_nothing(bench: Bench, offered: Callable[..., None]) -> None:
+    offered(Small(before_sample=fail), Small(name="other", reason="no GPU"))
+    code, out, _ = bench("--dry-run")
+    assert code == 0
+    assert "Would run 1 of 2 benchmarks" in out
+    assert "other: skipped: no GPU" in out
+
+
+def test_bench_without_file_prints_a_summary_and_what_to_do(
+    bench: Bench, offered: Callable[..., None]
+) -> None:
+    offered(Small())
+    code, out, err = bench()
+    assert code == 0
+    assert "triad 5.0 GB/s" in out
+    assert "small.triad: 1 ok" in out
+    assert "add -o results.json" in err
+
+
+def test_bench_json_prints_one_document_and_nothing_else(
+    bench: Bench, offered: Callable[..., None]
+) -> None:
+    offered(Small())
+    code, out, err = bench("--json", "--quiet")
+    document = decode_as(out.encode(), ResultsDocument)
+    assert (code, err) == (0, "")
+    assert (document.suite, document.experiments[0].revision) == ("quick", 4)
+    assert steady_values(document.experiments[0].series[0]) == (5e9,) * 5
+
+
+def test_bench_file_is_written_and_names_the_next_command(
+    bench: Bench, offered: Callable[..., None], tmp_path: Path
+) -> None:
+    offered(Small())
+    target = tmp_path / "results.json"
+    code, _, err = bench("-o", str(target))
+    assert code == 0
+    assert not decode_as(target.read_bytes(), ResultsDocument).is_partial
+    assert f"next: topoprobe calibrate {target}" in err
+
+
+def test_bench_interrupted_saves_partial_results_and_exits_130(
+    bench: Bench, offered: Callable[..., None], tmp_path: Path
+) -> None:
+    offered(Small(before_sample=interrupt), Small(name="second"))
+    target = tmp_path / "results.json"
+    before = signal.getsignal(signal.SIGINT)
+    code, out, _ = bench("-o", str(target))
+    document = decode_as(target.read_bytes(), ResultsDocument)
+    assert code == 130
+    assert document.is_partial
+    assert [len(one.samples) for one in document.experiments[0].series] == [1]
+    assert document.experiments[1].status is Status.SKIPPED
+    assert "partial" in out.splitlines()[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_bench_max_time_ends_with_partial_results(
+    bench: Bench, offered: Callable[..., None]
+) -> None:
+    offered(Small())
+    code, out, _ = bench("--max-time", "1ns", "--json")
+    assert code == 0
+    assert decode_as(out.encode(), ResultsDocument).is_partial
+
+
+def test_bench_of_failures_only_exits_4_with_the_reason(
+    bench: Bench, offered: Callable[..., None]
+) -> None:
+    offered(Small(before_sample=fail))
+    code, _, err = bench()
+    assert code == 4
+    assert "Nothing could be measured: the wire is cut" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--only", "gpu.*"], 2, "'gpu.*' matches no benchmark"),
+        (["--suite", "slow"], 2, "'slow' is not a suite"),
+        (["--max-time", "soon"], 2, "'soon' is not a duration"),
+        (["-o", "results.csv"], 2, "end it in .json"),
+        (["-o", "/nonexistent/results.json"], 2, "/nonexistent is not a folder"),
+        (["--flows", "host:0 to gpu:0"], 2, "Flow set, column 1"),
+        (["--flows", "host:0 -> host:0 via cpu", "--only", "cpu.*"], 2, "give one of them"),
+        (["--flows", "host:0 -> core:99999 via cpu"], 2, "core:99999 has no CPU"),
+        (["--flows", "host:0 -> gpu:0 via ce"], 3, "cannot be run"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bench_bad_request_is_one_sentence(
+    bench: Bench,
+    offered: Callable[..., None],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    offered(Small())
+    found, _, err = bench(*arguments)
+    last = err.splitlines()[-1]
+    assert found == code
+    assert message in last
+    assert last.startswith("topoprobe: ")
+    assert "Traceback" not in err
+
+
+def test_bench_existing_file_is_kept_without_force(
+    bench: Bench, offered: Callable[..., None], tmp_path: Path
+) -> None:
+    offered(Small(before_sample=fail))
+    target = tmp_path / "results.json"
+    target.write_text("mine")
+    code, _, err = bench("-o", str(target))
+    assert code == 2
+    assert "--force" in err
+    assert target.read_text() == "mine"
+
+
+def test_bench_flows_prints_each_alone_and_together(bench: Bench) -> None:
+    flow = f"host:0 -> core:{CPU} via cpu, size=16MiB, duration=20ms"
+    code, out, _ = bench("--flow", flow, "--flow", flow.replace("cpu,", "cpu, work=stream,"))
+    assert code == 0
+    assert out.count(" alone, ") == 2
+    assert "Jain" in out
