@@ -28,6 +28,9 @@ from .sizes import ArraySize, array_size
 _IDLE_HOPS = 200_000
 _CHUNK_HOPS = 20_000
 _WINDOW_S = 0.15
+# Two rates at once, counted in chunks of milliseconds, scatter more than one alone.
+_LOADED_STEADY_RATIO = 0.05
+# The ring is built once and only read, so that it may be larger than the suite's arrays.
 _RING_SCALE = 2
 # A load thread triads blocks of 32 KiB per array (a few microseconds) and then spins so many turns
 # (about a nanosecond each): from a light load to as much as it can.
@@ -113,6 +116,7 @@ def _loaded(device: CpuDevice, chaser: _Chaser, context: Context) -> tuple[Serie
                 Trial(pair, _at_level(device, chaser, loads, num_spins))
                 for pair, num_spins in zip(quantities, levels, strict=True)
             ],
+            tolerance_ratio=_LOADED_STEADY_RATIO,
         )
 
 
