@@ -32,6 +32,7 @@ SERIES = "model.step"
 FIT, VALIDATE = "fit", "validate"
 
 _NUM_RESAMPLES = 200
+_MOST_MEDIANS = 2.0
 _RANGES = {
     "per_sequence": "num_sequences",
     "per_token": "num_tokens",
@@ -90,7 +91,7 @@ def fit_model(
     import numpy as np
 
     features = [features_of(step) for step in fitted]
-    value = fit_law(features, np.array([step.median for step in fitted]))
+    value = fit_law(features, np.array([mean_seconds(step) for step in fitted]))
     low, high = _interval(features, fitted)
     evidence = (
         f"non-negative fit of {len(fitted)} step shapes, {fitted[0].evidence.partition(':')[0]}, "
@@ -169,7 +170,20 @@ def fit_law(features: list[StepFeatures], seconds: Array) -> Array:
 
 def step_errors(law: StepLaw, steps: list[Reading]) -> tuple[float, ...]:
     """Return ``predicted / measured - 1`` of each timed step."""
-    return tuple(law.step_ps(features_of(step)) / PS_PER_S / step.median - 1.0 for step in steps)
+    return tuple(
+        law.step_ps(features_of(step)) / PS_PER_S / mean_seconds(step) - 1.0 for step in steps
+    )
+
+
+def mean_seconds(step: Reading) -> float:
+    """Return what a step of this shape takes on average.
+
+    A run is a sum of steps, so the mean is what predicts it, where other numbers of a calibration
+    are medians. Samples count for at most twice the median, lest one hiccup stands for a shape.
+    """
+    import numpy as np
+
+    return float(_clipped_mean(np.asarray(step.values)))
 
 
 def features_of(step: Reading) -> StepFeatures:
@@ -182,18 +196,26 @@ def features_of(step: Reading) -> StepFeatures:
     )
 
 
+def _clipped_mean(samples: Array) -> Array:
+    """Average over the last axis, each sample clipped at twice the median of its row."""
+    import numpy as np
+
+    medians = np.median(samples, axis=-1, keepdims=True)
+    return np.asarray(np.minimum(samples, _MOST_MEDIANS * medians).mean(axis=-1))
+
+
 def _interval(features: list[StepFeatures], fitted: list[Reading]) -> tuple[Array, Array]:
     """Return the ends of the coefficients' 95 % intervals, over resamples of every shape."""
     import numpy as np
 
     random = np.random.default_rng(SEED)
-    medians = np.array(
+    means = np.array(
         [
-            np.median(random.choice(step.values, (_NUM_RESAMPLES, len(step.values))), axis=1)
+            _clipped_mean(random.choice(step.values, (_NUM_RESAMPLES, len(step.values))))
             for step in fitted
         ]
     )
-    fits = np.array([fit_law(features, resampled) for resampled in medians.T])
+    fits = np.array([fit_law(features, resampled) for resampled in means.T])
     low, high = np.quantile(fits, (0.025, 0.975), axis=0)
     return low, high
 
