@@ -206,12 +206,16 @@ def _disk(rates: tuple[StorageRate, ...]) -> list[str]:
 
 def _together(flow_set: FlowSetShare) -> str:
     kept = []
+    cores = set()
     for share in flow_set.flows:
         (flow,) = parse_flow_set(share.flow).flows
+        cores |= {end.index for end in (flow.source, flow.destination) if end.kind == "core"}
         name = flow.work if flow.executor.kind == "cpu" else share.flow
         kept.append(f"{name} {1 / share.slowdown_ratio.value:.2f}")
+    # Flows bound to fewer CPUs than there are flows compete for more than the memory.
+    shared = f" on {_count(cores, 'CPU')} that they share" if 0 < len(cores) < len(kept) else ""
     return (
-        f"{len(flow_set.flows)} flows at once keep, of their solo rate: {', '.join(kept)} "
+        f"{len(flow_set.flows)} flows at once{shared} keep, of their solo rate: {', '.join(kept)} "
         f"(Jain {flow_set.jain_ratio.value:.2f})"
     )
 
