@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from topoprobe.model.cost import StepFeatures, prefill_pairs
+from topoprobe.model.cost import StepFeatures
 from topoprobe.serving.events import Chunk, Outcome, ProtocolError, RunSegment
 from topoprobe.serving.runner.model import Batch, ChunkSpan, DecodeGroup, Decoder
 from topoprobe.serving.runner.paged_cache import PagedCache
+from topoprobe.serving.simulator.cost import features_of
 
 # Padding a group of decodes to its longest context costs time per padded token, a further group
 # costs calls in every layer. On CPU cores the two were equal near 500 tokens (0.12 us for a token
@@ -147,7 +148,7 @@ class Segment:
             self._promised.setdefault(request_id, deque()).append(block)
         for chunk in action.plan.chunks:
             executor.generation(chunk.request_id).blocks = list(chunk.blocks)
-        self.features = _features_of(action)
+        self.features = features_of(action.plan)
 
     @torch.inference_mode()
     def step(self) -> tuple[Outcome, ...]:
@@ -315,15 +316,3 @@ def _similar(lengths: Sequence[int]) -> Iterable[slice]:
             start, total = stop, length
     if start < len(lengths):
         yield slice(start, len(lengths))
-
-
-def _features_of(action: RunSegment) -> StepFeatures:
-    plan = action.plan
-    return StepFeatures(
-        num_sequences=len(plan.chunks) + len(plan.decodes),
-        num_tokens=sum(chunk.num_query for chunk in plan.chunks) + len(plan.decodes),
-        num_prefill_pairs=sum(
-            prefill_pairs(chunk.num_query, chunk.num_context) for chunk in plan.chunks
-        ),
-        num_context_tokens=plan.num_decode_context,
-    )
