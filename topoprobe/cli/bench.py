@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from topoprobe.cli.options import Force, Quiet
 from topoprobe.cli.output import refuse_existing, write_output
 from topoprobe.cli.stopping import stop_on_interrupt
 from topoprobe.cli.terminal import note, progress_bar
@@ -62,8 +63,8 @@ def run(
     output: Annotated[
         str | None, typer.Option("-o", "--output", help="Results file (.json) to write.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure what this machine gives: alone, and with flows side by side."""
     target = _target(output, as_json=as_json, force=force)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from topoprobe import __version__
+from topoprobe.cli.options import Force, OutputFile, Quiet
 from topoprobe.cli.output import read_input, refuse_existing, write_output
 from topoprobe.cli.terminal import note
 from topoprobe.records.base import Tool
@@ -28,12 +29,10 @@ def register(app: typer.Typer) -> None:
 
 def run(
     results: Annotated[str, typer.Argument(help="A results document of `topoprobe bench`.")],
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", help="File to write; - is stdout.")
-    ] = None,
+    output: OutputFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the document.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit estimates with 95 % intervals, laws and model step costs to measured results."""
     target = "-" if as_json and output is None else output

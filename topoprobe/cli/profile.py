@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from topoprobe import __version__
+from topoprobe.cli.options import Quiet
 from topoprobe.cli.output import make_folder, refuse_existing, write_output
 from topoprobe.cli.stopping import stop_on_interrupt
 from topoprobe.cli.terminal import Progress, note, progress_bar
@@ -59,7 +60,7 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Replace what an earlier profile left in the folder.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Scan, measure, calibrate, serve, predict and report: the whole loop in a few minutes."""
     from topoprobe.measure.devices.session import budget_here

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from topoprobe.cli.options import Force, Quiet
 from topoprobe.cli.output import read_input, refuse_existing, write_output
 from topoprobe.cli.terminal import note
 from topoprobe.errors import UsageError
@@ -32,8 +33,8 @@ def run(
     output: Annotated[
         str, typer.Option("-o", "--output", help="HTML file to write; - is stdout.")
     ] = "report.html",
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make one HTML page of documents, for people: it needs no network and embeds its data."""
     if output != "-" and not output.endswith((".html", ".htm")):

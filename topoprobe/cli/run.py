@@ -9,6 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from topoprobe import __version__
+from topoprobe.cli.options import (
+    Force,
+    Limit,
+    MaxConcurrency,
+    NumRequests,
+    OutputFile,
+    OutputTokens,
+    Policies,
+    PromptTokens,
+    Quiet,
+    Rate,
+    Seed,
+    TraceFile,
+)
 from topoprobe.cli.output import read_input, refuse_existing, write_output
 from topoprobe.cli.stopping import stop_on_interrupt
 from topoprobe.cli.terminal import note, progress_bar
@@ -48,30 +62,14 @@ def run(
     model: Annotated[
         str, typer.Option("--model", help="Model of the catalogue; weights are random.")
     ] = _DEFAULT_MODEL,
-    trace: Annotated[
-        str | None,
-        typer.Option("--trace", help="Azure CSV, Mooncake JSONL or CSV of lengths; gzip or not."),
-    ] = None,
-    requests: Annotated[
-        int | None, typer.Option("--requests", help="Make up so many requests instead.")
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option("--rate", help="Poisson arrivals, requests per second.")
-    ] = None,
-    max_concurrency: Annotated[
-        int | None,
-        typer.Option("--max-concurrency", help="Most requests open at once: a closed loop."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of arrivals and made-up lengths.")] = 0,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="Only the first requests of the trace.")
-    ] = None,
-    prompt_tokens: Annotated[
-        str, typer.Option("--prompt-tokens", help="Of made-up requests, LOW-HIGH.")
-    ] = str(DEFAULT_PROMPT_TOKENS),
-    output_tokens: Annotated[
-        str, typer.Option("--output-tokens", help="Of made-up requests, LOW-HIGH.")
-    ] = str(DEFAULT_OUTPUT_TOKENS),
+    trace: TraceFile = None,
+    requests: NumRequests = None,
+    rate: Rate = None,
+    max_concurrency: MaxConcurrency = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    prompt_tokens: PromptTokens = str(DEFAULT_PROMPT_TOKENS),
+    output_tokens: OutputTokens = str(DEFAULT_OUTPUT_TOKENS),
     repeats: Annotated[
         int, typer.Option("--repeats", help="Run the load so often; the spread is printed.")
     ] = 1,
@@ -81,19 +79,14 @@ def run(
             "--threads", help="To compute on; else as calibrated, or one per CPU but one."
         ),
     ] = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option("--policy", help="axis=name[:key=value,…]; may be repeated."),
-    ] = None,
+    policy: Policies = None,
     num_blocks: Annotated[
         int | None, typer.Option("--num-blocks", help="KV blocks of 16 tokens.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run document.")] = False,
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", help="File to write; - is stdout.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    output: OutputFile = None,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Serve a load for real on this machine's CPU, and set the prediction beside it."""
     target = "-" if as_json and output is None else output

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from topoprobe.cli.options import Force, Quiet
 from topoprobe.cli.output import read_input, refuse_existing, write_output
 from topoprobe.cli.terminal import note
 from topoprobe.errors import UsageError
@@ -40,8 +41,8 @@ def run(
         str,
         typer.Option("-o", "--output", help="File to write: .json (the document) or .txt."),
     ] = "-",
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find out how a machine is wired: tree, path matrix, and what cannot be known."""
     is_document = _is_document(output, as_json)

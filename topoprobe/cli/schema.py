@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from topoprobe.cli.options import Force
 from topoprobe.cli.output import refuse_existing, write_output
 from topoprobe.records.schemas import schema
 
@@ -25,7 +26,7 @@ _EPILOG = (
 def run(
     kind: Annotated[str, typer.Argument(help="machine, results, calibration or run.")],
     output: Annotated[str, typer.Option("-o", "--output", help="File to write.")] = "-",
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: Force = False,
 ) -> None:
     """Print the JSON Schema of a kind of document."""
     published = schema(kind)

@@ -9,6 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from topoprobe import __version__
+from topoprobe.cli.options import (
+    Force,
+    Limit,
+    MaxConcurrency,
+    NumRequests,
+    OutputFile,
+    OutputTokens,
+    Policies,
+    PromptTokens,
+    Quiet,
+    Rate,
+    Seed,
+    TraceFile,
+)
 from topoprobe.cli.output import read_input, refuse_existing, write_output
 from topoprobe.cli.terminal import note, progress_bar
 from topoprobe.errors import InputError, UsageError
@@ -40,34 +54,16 @@ def run(
             f"{', '.join(device.name for device in NOMINAL_DEVICES)}."
         ),
     ],
-    trace: Annotated[
-        str | None,
-        typer.Option("--trace", help="Azure CSV, Mooncake JSONL or CSV of lengths; gzip or not."),
-    ] = None,
-    requests: Annotated[
-        int | None, typer.Option("--requests", help="Make up so many requests instead.")
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option("--rate", help="Poisson arrivals, requests per second.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of arrivals and made-up lengths.")] = 0,
+    trace: TraceFile = None,
+    requests: NumRequests = None,
+    rate: Rate = None,
+    seed: Seed = 0,
     model: Annotated[str | None, typer.Option("--model", help="Model name, or name:dtype.")] = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option("--policy", help="axis=name[:key=value,…]; may be repeated."),
-    ] = None,
-    max_concurrency: Annotated[
-        int | None, typer.Option("--max-concurrency", help="Most requests open at once.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="Only the first requests of the trace.")
-    ] = None,
-    prompt_tokens: Annotated[
-        str, typer.Option("--prompt-tokens", help="Of made-up requests, LOW-HIGH.")
-    ] = "32-512",
-    output_tokens: Annotated[
-        str, typer.Option("--output-tokens", help="Of made-up requests, LOW-HIGH.")
-    ] = "16-256",
+    policy: Policies = None,
+    max_concurrency: MaxConcurrency = None,
+    limit: Limit = None,
+    prompt_tokens: PromptTokens = "32-512",
+    output_tokens: OutputTokens = "16-256",
     num_blocks: Annotated[
         int | None, typer.Option("--num-blocks", help="KV blocks; else what fits in memory.")
     ] = None,
@@ -76,11 +72,9 @@ def run(
         str | None, typer.Option("--memory", help="Memory for weights and KV cache, as 20GiB.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run document.")] = False,
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", help="File to write; - is stdout.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    output: OutputFile = None,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a load virtually: throughput, latencies and KV use that the machine would give."""
     target = "-" if as_json and output is None else output
