@@ -71,7 +71,7 @@ class StepShape:
 
 _DECODES = tuple(
     StepShape(_FIT, num_decodes, mean_context)
-    for num_decodes in (1, 2, 4, 8, 12, 16)
+    for num_decodes in (1, 4, 6, 8, 10, 12, 16)
     for mean_context in (32, 256, 768)
 )
 _CHUNKS = tuple(
@@ -92,9 +92,10 @@ _MIXED = (
 )
 _OTHERS = (
     StepShape(_VALIDATE, 1, 400),
+    StepShape(_VALIDATE, 2, 600),
     StepShape(_VALIDATE, 3, 128),
-    StepShape(_VALIDATE, 6, 512),
-    StepShape(_VALIDATE, 10, 160),
+    StepShape(_VALIDATE, 7, 512),
+    StepShape(_VALIDATE, 9, 160),
     StepShape(_VALIDATE, 14, 400),
     StepShape(_VALIDATE, chunks=((100, 0),)),
     StepShape(_VALIDATE, chunks=((350, 150),)),

@@ -148,6 +148,19 @@ def test_decodes_of_unlike_contexts_match_dense_greedy_in_any_blocks(dense, weig
         assert bench.output(request_id) == dense.dense_greedy(SHAPE, weights, prompt, 20)
 
 
+@pytest.mark.parametrize("num_requests", [8, 9, 15, 16])
+def test_batch_padded_to_a_tile_matches_dense_greedy(dense, weights, num_requests):
+    bench = Bench(weights)
+    prompts = [tokens(3 + request_id, seed=request_id) for request_id in range(num_requests)]
+    for request_id, prompt in enumerate(prompts):
+        bench.submit(request_id, prompt, max_tokens=4)
+        bench.prefill(request_id, chunk_size=64)
+    outcomes = bench.decode(*range(num_requests), num_steps=3)
+    assert len(outcomes) == num_requests
+    for request_id, prompt in enumerate(prompts):
+        assert bench.output(request_id) == dense.dense_greedy(SHAPE, weights, prompt, 4)
+
+
 def test_decodes_cut_into_groups_match_dense_greedy(dense, weights, monkeypatch):
     monkeypatch.setattr("topoprobe.serving.runner.executor._WORTHWHILE_PADDING_TOKENS", 10)
     bench = Bench(weights)

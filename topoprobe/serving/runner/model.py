@@ -59,16 +59,19 @@ class DecodeGroup:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The input of one step; chunks come first, then decodes.
+    """The input of one step; chunks come first, then decodes, then rows of padding.
 
     Attributes
     ----------
-    tokens, positions, slots : Tensor, shape (num_tokens,), int64
-        Token ids, their places in their requests, and their cache slots.
+    tokens, positions : Tensor, shape (num_rows,), int64
+        Token ids, and their places in their requests. Rows beyond `slots` are padding: they are
+        computed with the others, write nothing and see nothing.
+    slots : Tensor, shape (num_tokens,), int64
+        Where the keys and values of each token go.
     chunks, groups : tuple
         How the rows divide into prefill chunks and groups of decodes.
     sampled_rows : Tensor, shape (num_sampled,), int64
-        Rows whose next token is wanted.
+        Rows whose next token is wanted; padding repeats row 0.
     """
 
     tokens: torch.Tensor
@@ -135,8 +138,14 @@ class Decoder:
         )
         rotated = _rotate(heads[:, :num_rotated], *rotary)
         queries = rotated[:, : shape.num_heads]
-        cache.write(index, batch.slots, rotated[:, shape.num_heads :], heads[:, num_rotated:])
-        result = torch.empty_like(queries)
+        num_tokens = len(batch.slots)
+        cache.write(
+            index,
+            batch.slots,
+            rotated[:num_tokens, shape.num_heads :],
+            heads[:num_tokens, num_rotated:],
+        )
+        result = torch.zeros_like(queries)
         for span, mask in zip(batch.chunks, masks, strict=True):
             rows = slice(span.start, span.stop)
             result[rows] = self._attend_chunk(index, span, mask, queries[rows], cache)
