@@ -53,6 +53,14 @@ def test_live_scan_succeeds_and_notes_the_time() -> None:
     }
 
 
+def test_recordings_of_two_machines_are_refused(recording: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.xml"
+    other.write_text(SMALL.replace("0000:0", "0000:8"), encoding="utf-8")
+    done = scan(recording, str(other))
+    assert done.returncode == 2
+    assert b"no GPU in common" in done.stderr
+
+
 def test_json_of_a_recording_has_the_published_shape(recording: str) -> None:
     done = scan(recording, "--json")
     assert (done.returncode, done.stderr) == (0, b"")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import sys
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from topoprobe import __version__
 from topoprobe.cli.options import Force, OutputFile, Quiet
 from topoprobe.cli.output import read_input, refuse_existing, write_output
-from topoprobe.cli.terminal import note
+from topoprobe.cli.terminal import note, write_lines
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import decode_as, encode
 from topoprobe.records.results import ResultsDocument
@@ -40,7 +39,12 @@ def run(
         refuse_existing(target, force)
     measured = decode_as(read_input(results), ResultsDocument, results)
 
-    from topoprobe.cli.summary import ceiling_lines, contention_lines, machine_lines
+    from topoprobe.cli.summary import (
+        ceiling_lines,
+        contention_lines,
+        machine_lines,
+        status_lines,
+    )
     from topoprobe.model.calibration.build import calibrate
 
     document = calibrate(
@@ -53,8 +57,7 @@ def run(
     if target != "-":
         lines = machine_lines(document.machine) + ceiling_lines(document)
         lines += contention_lines(document)
-        lines += [f"{verdict.level}: {verdict.evidence}" for verdict in document.verdicts[:3]]
-        sys.stdout.write("\n".join(lines) + "\n")
+        write_lines(lines + status_lines(measured, document))
     if target not in (None, "-"):
         note(f"wrote {target}; next: topoprobe simulate {target} --requests 100 --rate 2",
              quiet=quiet)  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,7 @@ from topoprobe import __version__
 from topoprobe.cli.options import Quiet
 from topoprobe.cli.output import make_folder, refuse_existing, write_output
 from topoprobe.cli.stopping import stop_on_interrupt
-from topoprobe.cli.terminal import Progress, note, progress_bar
+from topoprobe.cli.terminal import Progress, note, progress_bar, write_lines
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, ModelError
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import Document, encode
@@ -80,7 +79,7 @@ def run(
     if as_json and loop.calibration is not None:
         write_output("-", encode(loop.calibration))
     elif not as_json:
-        sys.stdout.write("\n".join(loop.summary()) + "\n")
+        write_lines(loop.summary())
     written = [name for name in _FILES if (folder / name).exists()]
     note(f"wrote {', '.join(written)} in {folder}/", quiet=quiet)
     if was_stopped:

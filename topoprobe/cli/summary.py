@@ -15,6 +15,7 @@ from topoprobe.records.calibration import (
     FlowSetShare,
     SlowdownMatrix,
     StorageRate,
+    StreamRate,
     SwapRate,
 )
 from topoprobe.records.machine import (
@@ -124,13 +125,13 @@ def run_lines(run: RunDocument) -> list[str]:
 
 def status_lines(results: ResultsDocument, calibration: CalibrationDocument | None) -> list[str]:
     """Say what did not go as it should: what was not run, what did not settle, who disturbed."""
-    lines = []
+    lines = ["partial: measuring was stopped before its end"] if results.is_partial else []
     not_run: dict[str, list[str]] = {}
     for experiment in results.experiments:
         if experiment.status in (Status.SKIPPED, Status.FAILED):
             reason = f"{experiment.status}: {experiment.reason}"
             not_run.setdefault(reason, []).append(experiment.benchmark)
-    lines += [f"{', '.join(names)} {reason}" for reason, names in not_run.items()]
+    lines += [f"{_names(names)} {reason}" for reason, names in not_run.items()]
     series = [one for experiment in results.experiments for one in experiment.series]
     unstable = [one for one in series if one.status is Status.UNSTABLE]
     if unstable:
@@ -144,20 +145,29 @@ def status_lines(results: ResultsDocument, calibration: CalibrationDocument | No
     return _labelled("notes", lines)
 
 
+def _names(names: list[str]) -> str:
+    return ", ".join(names) if len(names) < 3 else f"{len(names)} benchmarks"
+
+
 def _memory(device: DeviceCalibration) -> list[str]:
+    best: dict[str, StreamRate] = {}
+    for rate in device.stream:
+        if rate.kernel not in best or rate.rate_bytes_per_s.value > _value(best[rate.kernel]):
+            best[rate.kernel] = rate
     most = max((rate.num_threads or 0 for rate in device.stream), default=0)
     rates = [
-        f"{rate.kernel} {rate.rate_bytes_per_s.value / 1e9:.1f}"
-        for rate in device.stream
-        if (rate.num_threads or 0) == most
+        f"{kernel} {_value(rate) / 1e9:.1f}"
+        + (f" ({rate.num_threads} of {most} threads)" if (rate.num_threads or 0) < most else "")
+        for kernel, rate in best.items()
     ]
-    parts = []
-    if rates:
-        threads = f" ({most} threads)" if most else ""
-        parts.append(f"{'  '.join(rates)} GB/s{threads}")
+    parts = [f"{'  '.join(rates)} GB/s"] if rates else []
     if device.memory_latency_s is not None:
         parts.append(f"latency {format_seconds(device.memory_latency_s.value)}")
     return [", ".join(parts)] if parts else []
+
+
+def _value(rate: StreamRate) -> float:
+    return rate.rate_bytes_per_s.value
 
 
 def _compute(device: DeviceCalibration) -> list[str]:

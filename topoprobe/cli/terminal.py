@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+# A label of up to 11 characters and the blanks behind it, or the blanks where a label would be.
+_COLUMN = re.compile(r"(\S[^ ]*( [^ ]+)*)? {2,}(?=\S)")
 
 
 class Progress(Protocol):
@@ -59,3 +66,17 @@ def progress_bar(title: str, *, quiet: bool = False) -> Iterator[Progress]:
     ) as bar:
         task = bar.add_task(title, total=1.0, text="")
         yield lambda done_ratio, text: bar.update(task, completed=done_ratio, text=text)
+
+
+def write_lines(lines: Sequence[str]) -> None:
+    """Write lines on stdout; on a terminal, wrap them between words under their own column."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = [part for line in lines for part in _wrapped(line, width)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    column = _COLUMN.match(line)
+    indent = " " * (len(column[0]) if column else 2)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]

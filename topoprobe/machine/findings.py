@@ -152,7 +152,9 @@ def _guest(machine: Machine) -> Iterator[str]:
 
 def _no_gpu(machine: Machine) -> Iterator[str]:
     if not machine.all(Gpu):
-        yield "There is no GPU: CPU cores, memory and drives can still be profiled."
+        is_here = machine.document.origin == "live"
+        rest = ": CPU cores, memory and drives can still be profiled" if is_here else ""
+        yield f"There is no GPU{rest}."
         return
     reason = next((m.reason for m in machine.document.unknown if m.fact == "nvml"), None)
     if reason is not None and any(gpu.pci_vendor == "10de" for gpu in machine.all(Gpu)):

@@ -121,7 +121,7 @@ class _Reader:
             infos = _infos(package)
             yield PackageFact(
                 os_index=os_index,
-                name=infos.get("CPUModel"),
+                name=infos.get("CPUModel", "").strip() or None,
                 vendor=infos.get("CPUVendor"),
                 architecture=self._infos.get("Architecture"),
                 num_cores=sum(1 for _ in _objects(package, "Core")) or None,

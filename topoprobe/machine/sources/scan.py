@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from topoprobe import __version__
 from topoprobe.errors import UsageError
 from topoprobe.machine.building import build
+from topoprobe.machine.devices import Kind, kind_of
 from topoprobe.machine.facts import Facts
 from topoprobe.machine.sources import detect
 from topoprobe.records.base import Tool
@@ -57,7 +59,25 @@ def scan_files(files: Sequence[tuple[str, bytes]]) -> MachineDocument:
                 raise UsageError(f"{name} is a machine document, which is complete; give it alone.")
             return decode_as(data, MachineDocument, name)
         sources.append(_read(found, data, name))
+    _refuse_strangers(sources)
     return build(sources, origin="recorded", tool=_tool())
+
+
+def _refuse_strangers(sources: Sequence[Facts]) -> None:
+    """Refuse recordings that cannot be of one machine: both have GPUs, and none in common."""
+    gpus = [
+        (
+            facts.source,
+            {f.address for f in facts.functions if kind_of(f, has_storage=False) is Kind.GPU},
+        )
+        for facts in sources
+    ]
+    for (first, some), (second, others) in itertools.combinations(gpus, 2):
+        if some and others and not some & others:
+            raise UsageError(
+                f"{first} and {second} have no GPU in common, so they are not of one machine; "
+                "scan them one by one."
+            )
 
 
 def _read(found: detect.Format, data: bytes, name: str) -> Facts:
