@@ -35,5 +35,10 @@ OutputTokens = Annotated[
     str, typer.Option("--output-tokens", help="Of made-up requests, LOW-HIGH.")
 ]
 Policies = Annotated[
-    list[str] | None, typer.Option("--policy", help="axis=name[:key=value,…]; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        help="axis=name[:key=value,…], as batching=chunked:budget=512,seats=64; axes: batching, "
+        "order, victim, eviction; may be repeated.",
+    ),
 ]
