@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_simulate_requests_too_long_are_reported_first(simulate: Command) -> Non
     [
         (SMALL[:3], "Give either --trace FILE or --requests N"),
         ((*SMALL, "--trace", "x"), "Give either --trace FILE or --requests N"),
-        (SMALL[:5], "Nothing says when the requests come"),
+        (SMALL[:5], "Nothing says when the requests come; give --rate, or --max-concurrency"),
         ((*SMALL, "--limit", "3"), "--limit shortens a trace"),
         (("a100-80gb-sxm", "--trace", "x", "--limit", "0"), "--limit 0 leaves no request"),
         (("a100-80gb-sxm", "--trace", "/nowhere/x.csv"), "/nowhere/x.csv does not exist"),
@@ -144,6 +145,7 @@ def test_simulate_requests_too_long_are_reported_first(simulate: Command) -> Non
         ((*SMALL, "--memory", "1MiB"), "give more memory or a smaller model"),
         ((*SMALL, "--max-concurrency", "0"), "A concurrency of 0 submits nothing"),
         ((*SMALL[:5], "--rate", "-1"), "is no rate"),
+        ((*SMALL[:5], "--rate", "1e-300"), "is no rate; give one from 1e-06 to 1e+09"),
         ((*SMALL[:3], "--requests", "0", "--rate", "1"), "give at least 1"),
     ],
 )
@@ -176,6 +178,23 @@ def test_simulate_bad_trace_is_one_sentence_and_exit_code_2(
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_simulate_calls_a_piped_trace_stdin(
+    simulate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TRACE)))
+    code, out, _ = simulate(*SMALL[:3], "--trace", "-", "--json")
+    assert code == 0
+    assert decode_as(out.encode(), RunDocument).workload.trace == "stdin"
+
+
+def test_simulate_trace_without_times_asks_for_options(simulate: Command, tmp_path: Path) -> None:
+    trace = tmp_path / "lengths.csv"
+    trace.write_text("num_prefill_tokens,num_decode_tokens\n30,4\n")
+    code, _, err = simulate(*SMALL[:3], "--trace", str(trace))
+    assert code == 2
+    assert "has no times; give --rate, or --max-concurrency" in err
 
 
 def test_simulate_refuses_another_kind_of_document(simulate: Command, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_poisson_arrivals_have_the_rate_and_repeat() -> None:
     assert 20_000 * PS_PER_S / arrivals[-1] == pytest.approx(6.45, rel=0.03)
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("rate", [0, -1, 1e-300, 1e300, float("inf"), float("nan")])
 def test_rate_that_is_none_is_refused(rate: float) -> None:
     with pytest.raises(UsageError, match="is no rate"):
         poisson_arrivals(1, rate, seed=0)

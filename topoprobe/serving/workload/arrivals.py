@@ -7,6 +7,10 @@ import random
 from topoprobe.errors import UsageError
 from topoprobe.units import PS_PER_S
 
+LEAST_RATE_PER_S = 1e-6
+MOST_RATE_PER_S = 1e9
+"""Rates that are believed: from one request in twelve days to one in a nanosecond."""
+
 
 def poisson_arrivals(num_requests: int, rate_per_s: float, seed: int) -> tuple[int, ...]:
     """Return arrival times in picoseconds with independent exponential gaps, from the first gap on.
@@ -14,10 +18,13 @@ def poisson_arrivals(num_requests: int, rate_per_s: float, seed: int) -> tuple[i
     Raises
     ------
     UsageError
-        If the rate is not a positive finite number.
+        If the rate cannot be believed.
     """
-    if not 0 < rate_per_s < float("inf"):
-        raise UsageError(f"A rate of {rate_per_s} requests per second is no rate; give it above 0.")
+    if not LEAST_RATE_PER_S <= rate_per_s <= MOST_RATE_PER_S:
+        raise UsageError(
+            f"A rate of {rate_per_s:g} requests per second is no rate; give one from "
+            f"{LEAST_RATE_PER_S:g} to {MOST_RATE_PER_S:g}."
+        )
     source = random.Random(seed)
     now_ps = 0
     arrivals = []
