@@ -160,7 +160,8 @@ class ModelShape(Record, frozen=True, kw_only=True):
     """The shape of a decoder-only transformer (Llama family).
 
     `intermediate_size` is the width of the gated MLP; `dtype_bytes` the size of a weight and of a
-    KV element.
+    KV element; `max_context_tokens` the longest prompt and answer that it was trained for, None
+    where no training set one.
     """
 
     name: str
@@ -176,6 +177,7 @@ class ModelShape(Record, frozen=True, kw_only=True):
     has_tied_embeddings: bool = False
     rope_theta: float = 10000.0
     norm_epsilon: float = 1e-5
+    max_context_tokens: int | None = None
 
 
 class Coefficient(Record, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ LLAMA_2_7B = ModelShape(
     vocab_size=32000,
     dtype="fp16",
     dtype_bytes=2,
+    max_context_tokens=4096,
 )
 
 LLAMA_3_8B = ModelShape(
@@ -29,6 +30,7 @@ LLAMA_3_8B = ModelShape(
     dtype="bf16",
     dtype_bytes=2,
     rope_theta=500000.0,
+    max_context_tokens=8192,
 )
 
 TINY_LLAMA = ModelShape(
