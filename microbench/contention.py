@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from topoprobe.errors import UsageError
+from topoprobe.errors import EnvironmentMissing, UsageError
 from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.concurrent import run_together
-from topoprobe.measure.devices.cpu.device import CpuDevice
+from topoprobe.measure.devices.cpu.device import CpuDevice, available_cpus
 from topoprobe.measure.devices.cpu.executors import (
     DEFAULT_SIZE_BYTES,
     UNITS,
@@ -32,6 +32,8 @@ _LONG_WINDOW_S = 1.0
 _STEADY_RATIO = 0.05
 # Samples that a set may lose to warm-up before its time is over; there are many sets.
 _NUM_SPARE = 2
+# With those spare.
+_NUM_QUICK_SAMPLES = 7
 # Below this a flow would run in the caches.
 _MIN_SIZE_BYTES = 16 << 20
 
@@ -66,10 +68,29 @@ class GivenFlows:
     name: str = "flows"
     summary: str = "Run the given flows alone and together."
     revision: int = 1
-    seconds: float = 5.0
+
+    @property
+    def seconds(self) -> float:
+        """The time of all windows: of the set and of every flow alone, one per sample."""
+        window_s = _window_s(self.flows, "quick")
+        return (len(self.flows.flows) + 1) * _NUM_QUICK_SAMPLES * window_s
 
     def missing(self, machine: MachineDocument) -> str | None:
-        """Return None: what cannot run raises the reason."""
+        """Say which flow is not one of the CPU.
+
+        Raises
+        ------
+        UsageError
+            If a flow makes no sense here, as one from a NUMA node that there is not.
+        """
+        device = CpuDevice.of(machine, available_cpus())
+        try:
+            for flow in self.flows.flows:
+                check(flow)
+                for end in (flow.source, flow.destination):
+                    device.check_place(str(end))
+        except EnvironmentMissing as error:
+            return str(error)
         return None
 
     def run(self, machine: MachineDocument, context: Context) -> Outcome:
@@ -119,7 +140,7 @@ def measure_sets(machine: MachineDocument, context: Context, sets: Sequence[Flow
             *(_trial("contention.solo", one, opened, size_bytes, context) for one in solo.values()),
             *(_trial("contention.shared", one, opened, size_bytes, context) for one in sets),
         ]
-        longest_s = max(_window_s(flow_set, context) for flow_set in sets)
+        longest_s = max(_window_s(flow_set, context.budget.suite) for flow_set in sets)
         series = collect(
             context,
             trials,
@@ -164,9 +185,9 @@ def _size_bytes(sets: Sequence[FlowSet], context: Context) -> int:
         size_bytes //= 2
 
 
-def _window_s(flow_set: FlowSet, context: Context) -> float:
+def _window_s(flow_set: FlowSet, suite: str) -> float:
     durations = [flow.duration_s for flow in flow_set.flows if flow.duration_s is not None]
-    return max(durations, default=_WINDOW_S.get(context.budget.suite, _LONG_WINDOW_S))
+    return max(durations, default=_WINDOW_S.get(suite, _LONG_WINDOW_S))
 
 
 def _trial(
@@ -177,7 +198,7 @@ def _trial(
     context: Context,
 ) -> Trial:
     members = [opened[place] for place in _places(flow_set)]
-    duration_s = _window_s(flow_set, context)
+    duration_s = _window_s(flow_set, context.budget.suite)
     lanes = [member.lanes for member in members]
     num_cpus = len({cpu for member in members for cpu in member.cpus})
     quantities = tuple(

@@ -121,6 +121,17 @@ def test_open_stream_unknown_place_is_refused(device: CpuDevice, place: str) -> 
         device.open_stream(place)
 
 
+def test_check_place_names_the_numa_nodes_that_there_are() -> None:
+    cpus = available_cpus()
+    device = CpuDevice(cpus, {0: cpus, 2: ()})
+    device.check_place("host:2")  # memory without CPUs of its own
+    device.check_place(f"core:{cpus[0]}")
+    with pytest.raises(UsageError, match=r"host:7 is no NUMA node .* there is host:0, host:2"):
+        device.check_place("host:7")
+    with pytest.raises(UsageError, match="core:99999 has no CPU"):
+        device.check_place("core:99999")
+
+
 def test_allocate_is_aligned_and_random(device: CpuDevice) -> None:
     buffer = device.allocate(5 << 20, "host:0", seed=5)
     assert buffer.array.ctypes.data % (2 << 20) == 0

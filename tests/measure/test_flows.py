@@ -78,10 +78,10 @@ def test_flow_set_written_freely_has_one_canonical_text(text: str, canonical: st
         ("host:0 -> gpu:0 via ce:2", 21, "cpu, cpu:N"),
         ("host:0 -> gpu:0 via cpu:0", 21, "cpu, cpu:N"),
         ("host:0 -> gpu:0 via ce, speed=3", 25, "one of work="),
-        ("host:0 -> gpu:0 via ce, txn=0", 29, "a value of txn"),
+        ("host:0 -> gpu:0 via ce, txn=0", 29, "a size above zero such as 64MiB"),
         ("host:0 -> gpu:0 via ce, txn=1, txn=2", 32, "only once"),
         ("host:0 -> gpu:0 via ce | host:0 ->  via ce", 36, "host:N"),
-        ("host:0 -> core:0 via cpu, work=nap", 32, "a value of work"),
+        ("host:0 -> core:0 via cpu, work=nap", 32, "one of memcpy, stream, chase, gemm"),
         ("host:0 -> gpu:0 via ce |", 25, "a flow such as"),
     ],
 )

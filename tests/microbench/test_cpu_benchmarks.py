@@ -145,6 +145,13 @@ def test_contention_equal_flows_of_a_set_run_on_their_own_streams(
     assert num_cpus == min(2, len(CPUS))
 
 
+def test_contention_given_flows_expect_the_time_of_all_windows() -> None:
+    text = "host:0 -> host:0 via cpu, duration=2s"
+    one, two = (contention.GivenFlows(parse_flow_set(" | ".join([text] * n))) for n in (1, 2))
+    assert one.seconds >= 2 * 5 * 2.0
+    assert two.seconds == pytest.approx(1.5 * one.seconds)
+
+
 def test_contention_too_little_memory_is_refused() -> None:
     flows = parse_flow_set("host:0 -> host:0 via cpu, size=64MiB")
     with pytest.raises(UsageError, match=r"need 128 MiB of memory and 8\.00 MiB may be used"):

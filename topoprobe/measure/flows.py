@@ -155,9 +155,13 @@ def parse_flow_set(text: str) -> FlowSet:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """A key of the grammar: the field that it sets, how its value is read and written."""
+    """A key of the grammar: the field that it sets, how its value is read and written.
+
+    `expected` says which values there are.
+    """
 
     field: str
+    expected: str
     read: Callable[[str], Any]
     write: Callable[[Any], str]
 
@@ -196,14 +200,18 @@ def _write_seconds(seconds: float) -> str:
     return short if parse_seconds(short) == seconds else f"{seconds!r}s"
 
 
+_WORKS = f"one of {', '.join(Work)}"
+_A_SIZE = "a size above zero such as 64MiB"
+_A_DURATION = "a duration above zero such as 250ms"
+_A_RATE = "a rate above zero such as 5GB/s"
 _OPTIONS = {
-    "work": _Option("work", _read_work, str),
-    "size": _Option("size_bytes", _positive(parse_size), _write_size),
-    "duration": _Option("duration_s", _positive(parse_seconds), _write_seconds),
-    "txn": _Option("txn_bytes", _positive(parse_size), _write_size),
-    "chunk": _Option("chunk_bytes", _positive(parse_size), _write_size),
-    "cap": _Option("cap_bytes_per_s", _positive(parse_rate), _write_rate),
-    "delay": _Option("delay_s", _positive(parse_seconds), _write_seconds),
+    "work": _Option("work", _WORKS, _read_work, str),
+    "size": _Option("size_bytes", _A_SIZE, _positive(parse_size), _write_size),
+    "duration": _Option("duration_s", _A_DURATION, _positive(parse_seconds), _write_seconds),
+    "txn": _Option("txn_bytes", _A_SIZE, _positive(parse_size), _write_size),
+    "chunk": _Option("chunk_bytes", _A_SIZE, _positive(parse_size), _write_size),
+    "cap": _Option("cap_bytes_per_s", _A_RATE, _positive(parse_rate), _write_rate),
+    "delay": _Option("delay_s", _A_DURATION, _positive(parse_seconds), _write_seconds),
 }
 _DEFAULTS = {field.name: field.default for field in fields(Flow)}
 
@@ -273,7 +281,7 @@ class _Parser:
         try:
             return option.field, option.read(value.strip())
         except InputError as error:
-            raise self._error(offset + len(key) + 1, value, f"a value of {key.strip()}") from error
+            raise self._error(offset + len(key) + 1, value, option.expected) from error
 
     def _error(self, offset: int, found: str, expected: str) -> InputError:
         indent = len(found) - len(found.lstrip())

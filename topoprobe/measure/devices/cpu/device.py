@@ -276,6 +276,24 @@ class CpuDevice:
             stream.synchronize()
         return buffer
 
+    def check_place(self, place: str) -> None:
+        """Check that there is a NUMA node ``host:N``, or that ``core:N`` may be used.
+
+        A node without CPUs is one too: other nodes' CPUs reach its memory.
+
+        Raises
+        ------
+        UsageError
+            If there is none, naming those that there are.
+        """
+        kind, _, number = place.partition(":")
+        nodes = sorted(self._numa_cpus) or [0]
+        if kind != "host" or not number.isdecimal():
+            self._cpu_at(place)
+        elif int(number) not in nodes:
+            known = ", ".join(f"host:{index}" for index in nodes)
+            raise UsageError(f"{place} is no NUMA node of this machine; there is {known}.")
+
     def _cpu_at(self, place: str) -> int:
         kind, _, number = place.partition(":")
         if not number.isdecimal() or kind not in ("core", "host"):
