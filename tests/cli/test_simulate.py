@@ -119,10 +119,55 @@ def test_simulate_overload_advises_a_lower_rate(simulate: Command) -> None:
     assert "more than the worker sustains" in out.splitlines()[0]
 
 
-def test_simulate_requests_too_long_are_reported_first(simulate: Command) -> None:
-    _, out, _ = simulate(*SMALL, "--num-blocks", "3")
-    assert out.startswith("20 of 20 requests can never run here; request 0: it may have to cache")
+def test_simulate_without_a_request_that_can_run_fails_and_keeps_the_document(
+    simulate: Command, tmp_path: Path
+) -> None:
+    target = tmp_path / "run.json"
+    code, out, err = simulate(*SMALL, "--num-blocks", "3", "-o", str(target))
+    reason = "20 of 20 requests can never run here; request 0: it may have to cache"
+    assert code == 4
+    assert out.startswith(reason)
     assert "TTFT        no request had one" in out
+    assert err.splitlines()[-1].startswith(f"topoprobe: {reason}")
+    assert decode_as(target.read_bytes(), RunDocument).summary.num_finished == 0
+
+
+def test_simulate_rejection_does_not_hide_the_overload(simulate: Command, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    rows = "2023-11-16 18:15:46,400,100\n" * 300 + "2023-11-16 18:15:47,9000,100\n"
+    trace.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")
+    code, out, _ = simulate("a100-80gb-sxm", "--model", "llama-2-7b", "--trace", str(trace),
+                            "--num-blocks", "400", "--policy", "batching=chunked:seats=8")  # fmt: skip
+    first, context, second = out.splitlines()[:3]
+    assert code == 0
+    assert first.startswith("1 of 301 requests can never run here; request 300")
+    assert context.startswith("1 of 301 requests exceed llama-2-7b's context of 4096 tokens")
+    assert "more than the worker sustains; give a --rate below 300.00" in second
+
+
+@pytest.mark.parametrize(
+    ("pace", "advice"),
+    [
+        (("--rate", "50"), "raise --rate to find out where it ends"),
+        (("--max-concurrency", "2"), "raise --max-concurrency to find out how far"),
+    ],
+)
+def test_simulate_advice_names_the_option_that_sets_the_pace(
+    pace: tuple[str, str], advice: str, simulate: Command
+) -> None:
+    _, out, _ = simulate(*SMALL[:5], *pace)
+    assert advice in out.splitlines()[0]
+    assert ("of 50.00 offered requests/s" in out) == (pace[0] == "--rate")
+
+
+def test_simulate_trace_at_its_own_times_shows_the_rate_it_offers(
+    simulate: Command, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_bytes(TRACE + b"2023-11-16 18:15:50,30,4\n")
+    _, out, _ = simulate(*SMALL[:3], "--trace", str(trace))
+    assert "sustains this trace at its own times: give a higher --rate" in out
+    assert "of 0.25 offered requests/s" in out
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from topoprobe.model.deployment import Deployment
 from topoprobe.records.base import Source
-from topoprobe.records.run import Distribution, RequestTimes, RunDocument
+from topoprobe.records.run import Distribution, RequestTimes, RunDocument, Workload
 from topoprobe.serving.summary import ttft_s
 from topoprobe.units import format_seconds
 
@@ -17,8 +17,13 @@ def summary_lines(document: RunDocument, deployment: Deployment) -> list[str]:
     summary = document.summary
     where = ", ".join(deployment.devices)
     peak_kv_blocks = summary.peak_kv_blocks or 0
-    lines = [
-        f"{_advice(document)}",
+    offered_per_s = _offered_per_s(document)
+    offered = "" if offered_per_s is None else f" of {offered_per_s:.2f} offered"
+    lines = [sentence for sentence in (rejection(document), _beyond_context(document)) if sentence]
+    if summary.num_finished:
+        # What is wrong with some requests hides nothing that is wrong with the others.
+        lines.append(_verdict(document))
+    lines += [
         "",
         f"model       {document.model.name} ({document.model.dtype}) on {where}",
         f"step law    {deployment.source.value}: {deployment.evidence}",
@@ -26,7 +31,7 @@ def summary_lines(document: RunDocument, deployment: Deployment) -> list[str]:
         f"requests finished in {format_seconds(summary.duration_s)}",
         f"throughput  {summary.output_throughput_tokens_per_s:.0f} output tokens/s, "
         f"{summary.total_throughput_tokens_per_s:.0f} with prompts, "
-        f"{summary.request_throughput_per_s:.2f} requests/s",
+        f"{summary.request_throughput_per_s:.2f}{offered} requests/s",
         f"TTFT        {_percentiles(summary.ttft_s)}",
         f"TPOT        {_percentiles(summary.tpot_s)}",
         f"KV cache    at most {peak_kv_blocks} of {document.num_blocks} blocks of "
@@ -38,27 +43,32 @@ def summary_lines(document: RunDocument, deployment: Deployment) -> list[str]:
     return lines
 
 
-def _advice(document: RunDocument) -> str:
-    """Return the most useful sentence about a run."""
-    summary = document.summary
+def rejection(document: RunDocument) -> str | None:
+    """Say how many requests can never run, and why; None if all can."""
     rejected = [each for each in document.requests if each.status == "rejected"]
-    if rejected:
-        return (
-            f"{len(rejected)} of {summary.num_requests} requests can never run here; request "
-            f"{rejected[0].request_id}: {rejected[0].reason}."
-        )
+    if not rejected:
+        return None
+    return (
+        f"{len(rejected)} of {document.workload.num_requests} requests can never run here; request "
+        f"{rejected[0].request_id}: {rejected[0].reason}."
+    )
+
+
+def _verdict(document: RunDocument) -> str:
+    """Return the most useful sentence about the requests that ran."""
+    summary = document.summary
     if summary.num_preemptions:
         return (
             f"KV blocks ran out {summary.num_preemptions} times and work was done again: give "
-            "more memory, lower the rate, or admit fewer requests (--policy batching=chunked:"
+            f"more memory, {_less(document)}, or admit fewer requests (--policy batching=chunked:"
             "seats=N)."
         )
     waiting = _waiting_ratio(document.requests)
     if waiting > _QUEUEING_RATIO and _is_backlogged(document):
         return (
             f"Requests wait for {waiting:.0%} of their time to first token, and the queue "
-            "outlasts the arrivals: this load is more than the worker sustains; lower the rate or "
-            "add a worker."
+            f"outlasts the arrivals: this load is more than the worker sustains; {_less(document)} "
+            "or add a worker."
         )
     if waiting > _QUEUEING_RATIO:
         return (
@@ -66,7 +76,58 @@ def _advice(document: RunDocument) -> str:
             "token: a larger budget (--policy batching=chunked:budget=N) lowers it at the price "
             "of slower output tokens."
         )
-    return "The worker sustains this load: raise --rate to find out where it ends."
+    return _no_worry(document.workload)
+
+
+def _no_worry(workload: Workload) -> str:
+    if workload.rate_per_s is not None:
+        return "The worker sustains this load: raise --rate to find out where it ends."
+    if workload.max_concurrency is not None:
+        return (
+            f"Requests hardly wait with at most {workload.max_concurrency} open at once: raise "
+            "--max-concurrency to find out how far throughput grows."
+        )
+    return (
+        "The worker sustains this trace at its own times: give a higher --rate to find out where "
+        "it ends."
+    )
+
+
+def _less(document: RunDocument) -> str:
+    """Say how to ask less of the worker."""
+    workload = document.workload
+    if workload.rate_per_s is not None:
+        return "lower --rate"
+    if workload.max_concurrency is not None:
+        return "lower --max-concurrency"
+    offered = _offered_per_s(document)
+    return "give a lower --rate" if offered is None else f"give a --rate below {offered:.2f}"
+
+
+def _offered_per_s(document: RunDocument) -> float | None:
+    """Return the rate at which requests came, None where they came when there was room."""
+    workload = document.workload
+    if workload.rate_per_s is not None or workload.max_concurrency is not None:
+        return workload.rate_per_s
+    arrivals = [each.arrived_s for each in document.requests]
+    span_s = max(arrivals) - min(arrivals)
+    return (len(arrivals) - 1) / span_s if span_s > 0 else None
+
+
+def _beyond_context(document: RunDocument) -> str | None:
+    """Say how many requests are longer than the model was trained for."""
+    most = document.model.max_context_tokens
+    if most is None:
+        return None
+    num_beyond = sum(
+        each.num_prompt_tokens + each.num_output_tokens > most for each in document.requests
+    )
+    if num_beyond == 0:
+        return None
+    return (
+        f"{num_beyond} of {document.workload.num_requests} requests exceed {document.model.name}'s "
+        f"context of {most} tokens: their times are right, a real answer would not be."
+    )
 
 
 def _waiting_ratio(requests: tuple[RequestTimes, ...]) -> float:

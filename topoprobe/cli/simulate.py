@@ -25,7 +25,7 @@ from topoprobe.cli.options import (
 )
 from topoprobe.cli.output import read_input, refuse_existing, write_output
 from topoprobe.cli.terminal import note, progress_bar
-from topoprobe.errors import InputError, UsageError
+from topoprobe.errors import InputError, MeasurementFailed, UsageError
 from topoprobe.model.catalogue.devices import NOMINAL_DEVICES, find_nominal_device
 from topoprobe.records.base import Tool
 from topoprobe.records.calibration import CalibrationDocument
@@ -81,7 +81,7 @@ def run(
     if target is not None:
         refuse_existing(target, force)
 
-    from topoprobe.cli.advice import summary_lines
+    from topoprobe.cli.advice import rejection, summary_lines
     from topoprobe.cli.workload import choose_load
     from topoprobe.serving.policies.registry import parse_choice
     from topoprobe.serving.simulator.run import simulate
@@ -115,9 +115,11 @@ def run(
         sys.stdout.write("\n".join(summary_lines(document, deployment)) + "\n")
     if target not in (None, "-"):
         note(f"wrote {target}; next: topoprobe report {target} -o report.html", quiet=quiet)
-    elif target is None:
+    elif target is None and document.summary.num_finished:
         note("nothing was written; next: add -o run.json, then topoprobe report run.json",
              quiet=quiet)  # fmt: skip
+    if not document.summary.num_finished:
+        raise MeasurementFailed(rejection(document) or "No request finished.")
 
 
 def _deploy(calibration: str, model: str | None) -> Deployment:
