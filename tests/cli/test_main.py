@@ -74,6 +74,28 @@ def test_schema_prints_json_and_nothing_else() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    "arguments", [["schema", "run"], ["scan"], ["--help"], ["--version"]], ids=" ".join
+)
+def test_full_stdout_is_one_sentence(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "topoprobe", *arguments],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "topoprobe: stdout cannot be written: No space left on device; send it somewhere else."
+    )
+    assert "Traceback" not in done.stderr
+
+
 def test_schema_does_not_overwrite_without_force(tmp_path: Path) -> None:
     target = tmp_path / "s.json"
     target.write_text("precious", encoding="utf-8")

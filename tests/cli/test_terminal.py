@@ -1,11 +1,24 @@
-"""Text for people: wrapped between words on a terminal, untouched in a pipe."""
+"""Text for people: wrapped between words on a terminal, untouched in a pipe; progress."""
 
 from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from topoprobe.cli.terminal import write_lines
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+SHOW = """
+from topoprobe.cli.terminal import progress_bar
+with progress_bar("measuring") as tell:
+    tell(0.5, "cpu.contention " + "host:0 -> core:0 via cpu, work=stream | " * 5)
+"""
 LINES = [
     "machine    1 x Some Processor, 2 cores; 24 GiB in one node; virtual (unnamed hypervisor)",
     "           no GPU, 1 NIC, 1 drive",
@@ -31,3 +44,29 @@ def test_lines_on_a_terminal_are_wrapped_under_their_column(
         "a sentence without a column that is quite a bit",
         "  longer than the terminal is wide today",
     ]
+
+
+def shown_at(columns: int) -> list[str]:
+    """Return the lines of a progress bar with a long text on a terminal of that width."""
+    master, slave = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", SHOW],
+            cwd=ROOT,
+            stderr=slave,
+            env=os.environ | {"COLUMNS": str(columns), "LINES": "24", "TERM": "xterm"},
+            check=True,
+            timeout=60,
+        )
+        written = os.read(master, 1 << 16).decode()
+    finally:
+        os.close(slave)
+        os.close(master)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
+    return [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+
+
+def test_progress_bar_long_text_is_cut_and_not_the_bar() -> None:
+    last = shown_at(80)[-1]
+    assert len(last) <= 80
+    assert re.match(r"measuring \S{12,} +\S* *50% 0:00:\d\d cpu\.contention .*…$", last.rstrip())

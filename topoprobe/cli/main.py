@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 import traceback
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import typer
 from typer.core import TyperGroup
 
 from topoprobe import __version__
-from topoprobe.errors import TopoprobeError
+from topoprobe.errors import TopoprobeError, UsageError
 
 COMMANDS = ("profile", "scan", "bench", "calibrate", "simulate", "run", "report", "schema")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class _Commands(TyperGroup):
@@ -66,7 +68,11 @@ def _options(
 def main() -> None:
     """Run the command line and end the process with the exit code of docs/design.md."""
     try:
-        app(prog_name="topoprobe")
+        try:
+            app(prog_name="topoprobe")
+        finally:
+            # Here, and not when the interpreter ends: a full disk is found out by writing.
+            sys.stdout.flush()
     except TopoprobeError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
@@ -75,9 +81,13 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader went away (`topoprobe scan | head`); keep the interpreter from complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         sys.exit(0)
     except Exception as error:
+        if _is_stdout_full(error):
+            _forget_stdout()
+            _complain(f"stdout cannot be written: {error.strerror}; send it somewhere else.")
+            sys.exit(UsageError.exit_code)
         if os.environ.get("TOPOPROBE_TRACEBACK"):
             traceback.print_exc()
         _complain(
@@ -85,6 +95,16 @@ def main() -> None:
             "of TOPOPROBE_TRACEBACK=1."
         )
         sys.exit(70)
+
+
+def _is_stdout_full(error: Exception) -> TypeGuard[OSError]:
+    """Tell errors of writing on stdout from others: those of a file know its name."""
+    return isinstance(error, OSError) and error.errno in _FULL and error.filename is None
+
+
+def _forget_stdout() -> None:
+    """Drop what is still to be written, so that the interpreter does not try and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

@@ -35,6 +35,8 @@ def read_input(name: str) -> bytes:
 def refuse_existing(target: str, force: bool) -> None:
     """Check, before any work is done, that `target` may be written.
 
+    A temporary file is made and removed, for permissions do not tell it all (``/proc``).
+
     Raises
     ------
     UsageError
@@ -50,8 +52,13 @@ def refuse_existing(target: str, force: bool) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; create it, or write somewhere else.")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{folder} cannot be written; choose another folder.")
+    try:
+        with _temporary_beside(path, delete=True):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written: {error.strerror}; choose another folder."
+        ) from error
 
 
 def make_folder(target: str) -> Path:
@@ -89,9 +96,7 @@ def write_output(target: str | Path, data: bytes) -> None:
     path = Path(target)
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
+        with _temporary_beside(path, delete=False) as file:
             temporary = Path(file.name)
             file.write(data)
             file.flush()
@@ -104,6 +109,40 @@ def write_output(target: str | Path, data: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
+
+
+def deliver(document: bytes, output: str | None, *, as_json: bool) -> bool:
+    """Write a document where it was asked for: to a file, to stdout, or both.
+
+    Parameters
+    ----------
+    document : bytes
+        Encoded.
+    output : str or None
+        The file; ``-`` is stdout.
+    as_json : bool
+        Whether stdout gets the document, and nothing else.
+
+    Returns
+    -------
+    bool
+        Whether a summary may be printed: stdout does not hold the document.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written.
+    """
+    if output is not None and output != "-":
+        write_output(output, document)
+    is_on_stdout = as_json or output == "-"
+    if is_on_stdout:
+        write_output("-", document)
+    return not is_on_stdout
+
+
+def _temporary_beside(path: Path, *, delete: bool) -> tempfile._TemporaryFileWrapper[bytes]:
+    return tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=delete)
 
 
 def _umask() -> int:

@@ -54,15 +54,19 @@ def progress_bar(title: str, *, quiet: bool = False) -> Iterator[Progress]:
         return
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
+    # The text takes what the others leave, so that a long one is cut and not they.
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     with Bar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[text]}"),
+        TextColumn("[dim]{task.fields[text]}", table_column=rest),
         console=console(stderr=True),
         transient=True,
+        expand=True,
     ) as bar:
         task = bar.add_task(title, total=1.0, text="")
         yield lambda done_ratio, text: bar.update(task, completed=done_ratio, text=text)
