@@ -90,8 +90,10 @@ def contention_lines(calibration: CalibrationDocument) -> list[str]:
         if contention.sets:
             largest = max(contention.sets, key=lambda flow_set: len(flow_set.flows))
             lines.append(_together(largest))
-        worst = _worst_pair(contention.slowdown) if contention.slowdown else None
-        if worst is not None:
+        worst = _slowed_pair(contention.slowdown) if contention.slowdown else None
+        if worst is None and contention.slowdown is not None:
+            lines.append("no pair slows measurably")
+        elif worst is not None:
             victim, aggressor, slowdown = worst
             lines.append(
                 f"worst pair: {victim} runs x{slowdown.value:.2f} slower beside {aggressor} "
@@ -230,14 +232,15 @@ def _together(flow_set: FlowSetShare) -> str:
     )
 
 
-def _worst_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
-    cells = [
+def _slowed_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
+    """Return the pair that is surely slowed most; intervals that include 1 do not count."""
+    slowed = [
         (victim, aggressor, cell)
         for victim, row in zip(matrix.flows, matrix.slowdown_victim_aggressor, strict=True)
         for aggressor, cell in zip(matrix.flows, row, strict=True)
-        if cell is not None
+        if cell is not None and cell.low > 1
     ]
-    return max(cells, key=lambda cell: cell[2].value, default=None)
+    return max(slowed, key=lambda cell: cell[2].low, default=None)
 
 
 def _comparison(comparison: Comparison) -> str:
