@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .finding import Finding
+from .identity_findings import identities
 from .rate_findings import devices, loaded_latency, sharing
 from .section import Documents
 from .trust_findings import (
@@ -40,12 +41,13 @@ LOOKS: tuple[Callable[[Documents], list[Finding]], ...] = (
     missing_numbers,
     unknown_facts,
 )
-"""In the order of the page; what is wrong comes before it all."""
+"""In the order of the page; what is wrong comes before what is merely good to know."""
 
 _LEVELS = ("bad", "warn", "good", "note")
 
 
 def findings(documents: Documents) -> tuple[Finding, ...]:
-    """Return all findings, the most serious first."""
+    """Return all findings: first whether the documents belong together, then the most serious."""
     found = [one for look in LOOKS for one in look(documents)]
-    return tuple(sorted(found, key=lambda one: _LEVELS.index(one.level)))
+    ordered = sorted(found, key=lambda one: _LEVELS.index(one.level))
+    return (*identities(documents), *ordered)
