@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -43,14 +44,25 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def some(texts: Sequence[str]) -> str:
-    """Write the first few of many clauses, and how many there are besides."""
+def some(texts: Sequence[str], counts: Sequence[int] = ()) -> str:
+    """Write the first few of many clauses, and how many things there are besides.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The clauses.
+    counts : sequence of int
+        How many things each clause tells of, one by default: what is named and what is left out
+        add up to the number that the finding leads with.
+    """
     shown = "; ".join(text.rstrip(".") for text in texts[:_MOST_NAMED])
-    return f"{shown}; and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else shown
+    left = sum(counts[_MOST_NAMED:]) if counts else len(texts) - _MOST_NAMED
+    return f"{shown}; and {left} more" if len(texts) > _MOST_NAMED else shown
 
 
 def listed(names: Iterable[str]) -> str:
-    """Write the first few of many names, and how many there are besides."""
-    known = list(names)
-    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
-    return ", ".join(known[:_MOST_NAMED]) + more
+    """Write the first few of many names, equal ones once with their number, and the rest."""
+    counts = list(Counter(names).items())
+    left = sum(number for _, number in counts[_MOST_NAMED:])
+    shown = [name if number == 1 else f"{name} ({number})" for name, number in counts]
+    return ", ".join(shown[:_MOST_NAMED]) + (f" and {left} more" if left else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from topoprobe.measure.statistics import steady_samples
 from topoprobe.records.base import Status
+from topoprobe.records.calibration import CalibrationVerdict
 from topoprobe.records.results import Conditions
 from topoprobe.records.run import Comparison
 
@@ -60,19 +61,51 @@ def verdicts(documents: Documents) -> list[Finding]:
     """Tell of the calibration's verdicts, those of one check together."""
     if documents.calibration is None:
         return []
-    by_check: dict[tuple[str, str, str], list[str]] = {}
+    by_check: dict[tuple[str, str, str], list[CalibrationVerdict]] = {}
     for verdict in documents.calibration.verdicts:
         key = verdict.level, verdict.check, verdict.fix
-        by_check.setdefault(key, []).append(f"{verdict.subject}: {verdict.evidence}")
-    found = []
-    for (verdict_level, check, fix), evidence in by_check.items():
-        level, label = _VERDICTS[verdict_level]
-        times = f" ({len(evidence)} times)" if len(evidence) > 1 else ""
-        about = (
-            evidence[0].rstrip(".") if len(evidence) == 1 else f"First {evidence[0].rstrip('.')}"
-        )
-        found.append(Finding(level, f"{label} {check}{times}.", f"{about}. {fix}"))
-    return found
+        by_check.setdefault(key, []).append(verdict)
+    return [_verdict(documents, ones) for ones in by_check.values()]
+
+
+def _verdict(documents: Documents, ones: list[CalibrationVerdict]) -> Finding:
+    first = ones[0]
+    level, label = _VERDICTS[first.level]
+    evidence = first.evidence.rstrip(".")
+    if first.level != "OK" and first.check == "quiet machine":
+        return Finding(level, "The machine was not quiet.", f"{capital(evidence)}. {first.fix}")
+    if first.level != "OK" and first.check == "stability":
+        example = f"For example {_series_words(first.subject)}: {evidence}."
+        where = "" if documents.results is None else " The table of experiments marks each."
+        return Finding(level, _unsettled(documents, len(ones)), f"{example}{where} {first.fix}")
+    times = f" ({len(ones)} times)" if len(ones) > 1 else ""
+    about = f"{'First ' if len(ones) > 1 else ''}{first.subject}: {evidence}"
+    return Finding(level, f"{label} {first.check}{times}.", f"{about}. {first.fix}")
+
+
+def _unsettled(documents: Documents, number: int) -> str:
+    """Count the series that did not settle, of all where the results tell how many there are."""
+    if documents.results is None:
+        return f"{number} series did not settle."
+    total = sum(len(experiment.series) for experiment in documents.results.experiments)
+    return f"{number} of {total} series did not settle."
+
+
+def _series_words(subject: str) -> str:
+    """Write a series for people: ``STREAM copy on 2 threads (numba)``.
+
+    The subject is the name of the series and its factors, ``key=value`` between spaces. Factors
+    that only a machine asks for are left out.
+    """
+    name, *rest = subject.split(" ")
+    factors = dict(part.split("=", 1) for part in rest if "=" in part)
+    text = name.replace(".", " ").replace("_", " ")
+    text = text.replace("stream ", "STREAM ", 1) if text.startswith("stream ") else text
+    threads = factors.get("threads")
+    if threads is not None:
+        text += f" on {threads} thread{'' if threads == '1' else 's'}"
+    told = [factors[key] for key in ("dtype", "variant") if key in factors]
+    return f"{text} ({', '.join(told)})" if told else text
 
 
 def disturbances(documents: Documents) -> list[Finding]:
@@ -182,5 +215,5 @@ def _by_reason(pairs: list[tuple[str, str | None]]) -> str:
     names: dict[str, list[str]] = {}
     for name, reason in pairs:
         names.setdefault(reason or "no reason given", []).append(name)
-    clauses = [f"{listed(dict.fromkeys(ones))}: {reason}" for reason, ones in names.items()]
-    return f"{some(clauses)}."
+    clauses = [f"{listed(ones)}: {reason}" for reason, ones in names.items()]
+    return f"{some(clauses, [len(ones) for ones in names.values()])}."

@@ -95,7 +95,8 @@ def unknown_facts(documents: Documents) -> list[Finding]:
     number = len(documents.machine.unknown)
     verb = "is" if number == 1 else "are"
     lead = f"{capital(count(number, 'fact'))} about the machine {verb} unknown."
-    return [Finding("note", lead, f"{capital(some(clauses))}.")]
+    counts = [len(facts) for facts in by_reason.values()]
+    return [Finding("note", lead, f"{capital(some(clauses, counts))}.")]
 
 
 def _top_link(node_id: str, uplinks: Mapping[str, Link]) -> Link | None:
