@@ -80,14 +80,27 @@ def largest_set(contention: Contention) -> FlowSetShare | None:
 
 
 def worst_cell(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
-    """Return victim, aggressor and slowdown of the worst pair."""
-    cells = [
+    """Return victim, aggressor and slowdown of the pair with the largest slowdown."""
+    return max(_cells(matrix), key=lambda cell: cell[2].value, default=None)
+
+
+def _cells(matrix: SlowdownMatrix) -> list[tuple[str, str, Estimate]]:
+    return [
         (victim, aggressor, cell)
         for victim, row in zip(matrix.flows, matrix.slowdown_victim_aggressor, strict=True)
         for aggressor, cell in zip(matrix.flows, row, strict=True)
         if cell is not None
     ]
-    return max(cells, key=lambda cell: cell[2].value, default=None)
+
+
+def slowed_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
+    """Return victim, aggressor and slowdown of the pair that is surely slowed most.
+
+    A pair whose interval includes 1 may not be slowed at all, however large its median: it does
+    not count, and the pairs that do are ordered by the low end.
+    """
+    slowed = [cell for cell in _cells(matrix) if cell[2].low > 1]
+    return max(slowed, key=lambda cell: cell[2].low, default=None)
 
 
 def flow_label(text: str) -> str:

@@ -12,6 +12,7 @@ from .drawing.strip import Dot, draw_error
 from .drawing.svg import Svg
 from .quantity import format_percent, format_value
 from .section import NEEDS_RUN, Absent, Documents
+from .serving import repeats_note
 
 _NAMES = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "end-to-end time"}
 
@@ -71,10 +72,17 @@ def metric_name(metric: str) -> str:
 
 
 def error_sentence(comparison: Comparison) -> str:
-    """Say how far a prediction was off: ``4.0 % above the measured 312 tokens/s``."""
+    """Say how far a prediction was off: ``4.0 % above the measured 312 tokens/s``.
+
+    Of several repeats it is the median, and the sentence says so.
+    """
     measured = format_value(statistics.median(comparison.measured), comparison.unit)
     side = "above" if comparison.error_ratio >= 0 else "below"
-    return f"{format_percent(abs(comparison.error_ratio))} {side} the measured {measured}"
+    note = repeats_note(len(comparison.measured))
+    return (
+        f"{format_percent(abs(comparison.error_ratio))} {side} the measured {measured}"
+        f"{note and f' ({note})'}"
+    )
 
 
 def _reach(comparisons: tuple[Comparison, ...]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,14 +72,32 @@ def time_per_output_token(request: RequestTimes) -> float | None:
     return (request.finished_s - request.first_token_s) / (request.num_output_tokens - 1)
 
 
+def median_throughput(run: RunDocument) -> float:
+    """Return output tokens per second, of the median repeat where there are several."""
+    return statistics.median(one.output_throughput_tokens_per_s for one in summaries(run))
+
+
+def summaries(run: RunDocument) -> tuple[Summary, ...]:
+    """Return the summary of every repeat; of the run itself where it was not repeated."""
+    return run.repeats or (run.summary,)
+
+
+def repeats_note(number: int) -> str:
+    """Say of how many repeats a number is the median; nothing where there was only one."""
+    return f"median of {number} repeats" if number > 1 else ""
+
+
 def _headline(run: RunDocument) -> str:
-    total, what = run.summary, "Simulated" if run.kind == "simulated" else "Real"
-    throughput = format_value(total.output_throughput_tokens_per_s, "tokens_per_s")
+    what = "Simulated" if run.kind == "simulated" else "Real"
+    rate = median_throughput(run)
+    # Counts may differ between repeats; those of the repeat nearest to the median are shown.
+    total = min(summaries(run), key=lambda one: abs(one.output_throughput_tokens_per_s - rate))
+    note = repeats_note(len(run.repeats))
     return (
         f"{what} run of {run.model.name} on {', '.join(run.devices) or 'unnamed devices'}: "
         f"{total.num_finished} of {total.num_requests} requests ({_load(run)}) in "
         f"{format_seconds(total.duration_s)}, {total.num_steps:,} steps, {total.num_preemptions} "
-        f"preemptions, {throughput} of output."
+        f"preemptions, {format_value(rate, 'tokens_per_s')} of output{note and f' ({note})'}."
     )
 
 
@@ -98,14 +117,21 @@ def _load(run: RunDocument) -> str:
 def _distribution_rows(run: RunDocument) -> tuple[DistributionRow, ...]:
     rows = []
     word = "measured" if run.kind == "real" else "simulated"
+    note = repeats_note(len(run.repeats))
     for name, pick in _LATENCIES:
-        for summary, origin in ((run.summary, word), (run.predicted, "predicted")):
-            found = pick(summary) if summary is not None else None
-            if found is not None:
-                values = (found.mean, found.p50, found.p90, found.p99, found.max)
-                texts = tuple(format_seconds(value) for value in values)
-                rows.append(DistributionRow(f"{name}, {origin}", texts))
+        for source, origin in (
+            (summaries(run), f"{word}, {note}" if note else word),
+            ((run.predicted,) if run.predicted is not None else (), "predicted"),
+        ):
+            found = [one for summary in source if (one := pick(summary)) is not None]
+            if found:
+                rows.append(DistributionRow(f"{name}, {origin}", _median_texts(found)))
     return tuple(rows)
+
+
+def _median_texts(found: Sequence[Distribution]) -> tuple[str, ...]:
+    columns = zip(*((one.mean, one.p50, one.p90, one.p99, one.max) for one in found), strict=True)
+    return tuple(format_seconds(statistics.median(column)) for column in columns)
 
 
 def _pick_ttft(summary: Summary) -> Distribution | None:
@@ -132,7 +158,8 @@ def _distribution_drawings(run: RunDocument) -> tuple[tuple[str, Svg], ...]:
         values = sorted(value for one in run.requests if (value := of_request(one)) is not None)
         if values:
             predicted = pick(run.predicted) if run.predicted is not None else None
-            drawings.append((title, _cumulative(title, values, predicted, run.kind)))
+            which = f"{title}, first of {len(run.repeats)} repeats" if run.repeats[1:] else title
+            drawings.append((which, _cumulative(which, values, predicted, run.kind)))
     return tuple(drawings)
 
 
@@ -196,7 +223,7 @@ def _timeline_note(run: RunDocument) -> str:
     if len(run.requests) > _MAX_LANES:
         notes.append(f"The first {_MAX_LANES} of {len(run.requests)} requests are drawn.")
     if len(run.repeats) > 1:
-        notes.append("Requests and steps are those of the first repeat.")
+        notes.append(f"Requests and steps are those of the first of {len(run.repeats)} repeats.")
     return " ".join(notes)
 
 

@@ -20,10 +20,11 @@ from topoprobe.records.machine import (
 from topoprobe.units import format_bytes
 
 from .ceilings import best_compute
-from .contention import flow_label, worst_cell
+from .contention import flow_label, slowed_pair
 from .prediction import metric_name
 from .quantity import format_percent, format_value, quantity
 from .section import Documents
+from .serving import median_throughput, repeats_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +158,12 @@ def _cards(documents: Documents) -> list[Card]:
         cards += _calibration_cards(documents.calibration)
     run = documents.run
     if run is not None:
-        rate = run.summary.output_throughput_tokens_per_s
+        rate = median_throughput(run)
         label = f"output tokens/s, {run.model.name}"
+        note = repeats_note(len(run.repeats))
+        label += f", {note}" if note else ""
+        if documents.calibration is None and documents.machine is not None:
+            label += ", on a machine that the run does not tell"
         what = f"{run.kind} run of {run.summary.num_finished} requests"
         cards.append(Card(f"{rate:,.0f}", "tok/s", label, source="", tip=what))
         if run.comparisons:
@@ -207,14 +212,14 @@ def _calibration_cards(calibration: CalibrationDocument) -> list[Card]:
     slowdowns = [
         worst
         for item in calibration.contention
-        if item.slowdown is not None and (worst := worst_cell(item.slowdown)) is not None
+        if item.slowdown is not None and (worst := slowed_pair(item.slowdown)) is not None
     ]
     if slowdowns:
-        victim, aggressor, slowdown = max(slowdowns, key=lambda one: one[2].value)
+        victim, aggressor, slowdown = max(slowdowns, key=lambda one: one[2].low)
         shown = quantity(slowdown, "ratio")
-        label = f"worst sharing: {flow_label(victim)} beside {flow_label(aggressor)}"
+        label = f"worst pair: {flow_label(victim)} beside {flow_label(aggressor)}"
         level = "bad" if slowdown.value >= 1.5 else "plain"
-        cards.append(Card(f"×{1 / slowdown.value:.2f}", "", label, level, shown.source, shown.tip))
+        cards.append(Card(f"×{shown.text}", "slower", label, level, shown.source, shown.tip))
     return cards
 
 

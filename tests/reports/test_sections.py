@@ -258,8 +258,10 @@ def test_prediction_of_a_simulated_run_says_why_it_is_absent() -> None:
 
 def test_error_sentence_names_side_and_measurement() -> None:
     throughput, ttft, _ = sample.vm_run().comparisons
-    assert error_sentence(throughput) == "4.0 % above the measured 312 tokens/s"
-    assert error_sentence(ttft) == "7.7 % below the measured 142 ms"
+    assert (
+        error_sentence(throughput) == "4.0 % above the measured 312 tokens/s (median of 3 repeats)"
+    )
+    assert error_sentence(ttft) == "7.7 % below the measured 142 ms (median of 3 repeats)"
     assert metric_name("mean_ttft_s") == "mean TTFT"
     assert metric_name("output_throughput_tokens_per_s") == "output throughput"
 
@@ -272,12 +274,18 @@ def run_payload(run: RunDocument) -> Serving:
 
 def test_serving_shows_distributions_and_a_lane_for_every_request() -> None:
     payload = run_payload(sample.vm_run())
-    assert [row.name for row in payload.rows][:2] == ["TTFT, measured", "TTFT, predicted"]
+    assert [row.name for row in payload.rows][:2] == [
+        "TTFT, measured, median of 3 repeats",
+        "TTFT, predicted",
+    ]
+    assert payload.rows[0].values[0] == "142 ms"
+    assert "312 tokens/s of output (median of 3 repeats)." in payload.headline
+    assert all(title.endswith(", first of 3 repeats") for title, _ in payload.drawings)
     assert len(payload.drawings) == 2
     assert payload.timeline is not None
     assert payload.timeline.count('"lane decode"') == 24
     assert payload.timeline.count('"step ') == 160
-    assert payload.timeline_note == "Requests and steps are those of the first repeat."
+    assert payload.timeline_note == "Requests and steps are those of the first of 3 repeats."
 
 
 def test_serving_thins_out_a_long_run() -> None:
