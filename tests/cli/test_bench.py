@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,38 @@ def test_bench_dry_run_measures_nothing(bench: Bench, offered: Callable[..., Non
     assert "other: skipped: no GPU" in out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "2 of 2 benchmarks for about 4 s (quick suite)"),
+        (["--only", "small.*"], "1 of 2 benchmarks for about 2 s (quick suite)"),
+        (["--suite", "standard"], "2 of 2 benchmarks for at most about 21 s (standard suite)"),
+        (["--suite", "full"], "2 of 2 benchmarks for at most about 80 s (full suite)"),
+        (["--suite", "full", "--max-time", "10s"], "for at most about 10 s (full suite)"),
+        (["--flows", "host:0 -> host:0 via cpu"], "run the given flows for about 2 s"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bench_dry_run_says_how_long_what_was_asked_takes(
+    bench: Bench, offered: Callable[..., None], arguments: list[str], said: str
+) -> None:
+    offered(Small(before_sample=fail), Small(name="other", before_sample=fail))
+    code, out, _ = bench("--dry-run", *arguments)
+    assert code == 0
+    assert said in out.splitlines()[0]
+
+
+def test_bench_dry_run_json_says_the_same(bench: Bench, offered: Callable[..., None]) -> None:
+    offered(Small(before_sample=fail), Small(name="other", reason="no GPU"))
+    _, out, _ = bench("--dry-run", "--json", "--suite", "full", "--max-time", "30s")
+    plan = json.loads(out)
+    assert (plan["suite"], plan["seconds"], plan["max_time_seconds"]) == ("full", 30.0, 30.0)
+    assert plan["benchmarks"] == [
+        {"name": "small.triad", "seconds": pytest.approx(40.0), "missing": None},
+        {"name": "other", "seconds": pytest.approx(40.0), "missing": "no GPU"},
+    ]
+
+
 def test_bench_without_file_prints_a_summary_and_what_to_do(
     bench: Bench, offered: Callable[..., None]
 ) -> None:
@@ -138,6 +171,18 @@ def test_bench_json_prints_one_document_and_nothing_else(
     assert (code, err) == (0, "")
     assert (document.suite, document.experiments[0].revision) == ("quick", 4)
     assert steady_values(document.experiments[0].series[0]) == (5e9,) * 5
+
+
+def test_bench_json_with_a_file_prints_the_same_document(
+    bench: Bench, offered: Callable[..., None], tmp_path: Path
+) -> None:
+    offered(Small())
+    target = tmp_path / "results.json"
+    code, out, err = bench("--json", "-o", str(target))
+    assert code == 0
+    assert out.encode() == target.read_bytes()
+    assert len(decode_as(out.encode(), ResultsDocument).experiments) == 1
+    assert err.startswith(f"wrote {target}; next: ")
 
 
 def test_bench_file_is_written_and_names_the_next_command(
@@ -171,10 +216,53 @@ def test_bench_interrupted_saves_partial_results_and_exits_130(
 def test_bench_max_time_ends_with_partial_results(
     bench: Bench, offered: Callable[..., None]
 ) -> None:
-    offered(Small())
-    code, out, _ = bench("--max-time", "1ns", "--json")
+    offered(Small(before_sample=lambda: time.sleep(0.3)))
+    code, out, _ = bench("--max-time", "100ms", "--json")
+    document = decode_as(out.encode(), ResultsDocument)
     assert code == 0
-    assert decode_as(out.encode(), ResultsDocument).is_partial
+    assert document.is_partial
+    assert [len(one.samples) for one in document.experiments[0].series] == [1]
+
+
+def test_bench_max_time_without_a_sample_exits_4_and_recommends_nothing(
+    bench: Bench, offered: Callable[..., None], tmp_path: Path
+) -> None:
+    offered(Small())
+    target = tmp_path / "results.json"
+    code, _, err = bench("--max-time", "0", "-o", str(target))
+    assert code == 4
+    assert err.splitlines() == [
+        f"wrote {target}",
+        "topoprobe: Nothing was measured within the --max-time of 0; allow more time.",
+    ]
+    assert decode_as(target.read_bytes(), ResultsDocument).is_partial
+
+
+def test_bench_of_skipped_only_exits_3_with_the_reason(
+    bench: Bench, offered: Callable[..., None], tmp_path: Path
+) -> None:
+    offered(Small(reason="this machine has no wire"))
+    target = tmp_path / "results.json"
+    code, _, err = bench("-o", str(target))
+    document = decode_as(target.read_bytes(), ResultsDocument)
+    assert code == 3
+    assert err.endswith("topoprobe: Nothing could be measured: this machine has no wire\n")
+    assert "next:" not in err
+    assert document.experiments[0].status is Status.SKIPPED
+
+
+def test_bench_interrupted_before_a_sample_exits_130(
+    bench: Bench, offered: Callable[..., None]
+) -> None:
+    class Stopped(Small):
+        def missing(self, machine: MachineDocument) -> str | None:
+            interrupt()
+            return None
+
+    offered(Stopped())
+    code, _, err = bench()
+    assert code == 130
+    assert "next:" not in err
 
 
 def test_bench_of_failures_only_exits_4_with_the_reason(
@@ -191,7 +279,8 @@ def test_bench_of_failures_only_exits_4_with_the_reason(
     [
         (["--only", "gpu.*"], 2, "'gpu.*' matches no benchmark"),
         (["--suite", "slow"], 2, "'slow' is not a suite"),
-        (["--max-time", "soon"], 2, "'soon' is not a duration"),
+        (["--max-time", "soon"], 2, "'soon' is not a duration such as 60s or 5min"),
+        (["-o", "/proc/results.json"], 2, "/proc/results.json cannot be written"),
         (["-o", "results.csv"], 2, "end it in .json"),
         (["-o", "/nonexistent/results.json"], 2, "/nonexistent is not a folder"),
         (["--flows", "host:0 to gpu:0"], 2, "Flow set, column 1"),
@@ -238,3 +327,10 @@ def test_bench_flows_prints_each_alone_and_together(bench: Bench) -> None:
     assert code == 0
     assert out.count(" alone, ") == 2
     assert "Jain" in out
+
+
+def test_bench_of_one_flow_says_nothing_of_others(bench: Bench) -> None:
+    code, out, _ = bench("--flow", f"host:0 -> core:{CPU} via cpu, size=16MiB, duration=20ms")
+    assert code == 0
+    assert "B/s alone\n" in out
+    assert not any(word in out for word in ("together", "slower", "Jain"))

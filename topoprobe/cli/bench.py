@@ -11,14 +11,21 @@ from typing import Annotated
 import typer
 
 from topoprobe.cli.options import Force, Quiet
-from topoprobe.cli.output import refuse_existing, write_output
+from topoprobe.cli.output import deliver, refuse_existing
 from topoprobe.cli.stopping import stop_on_interrupt
-from topoprobe.cli.terminal import note, progress_bar
-from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
+from topoprobe.cli.terminal import note, progress_bar, write_lines
+from topoprobe.errors import (
+    EnvironmentMissing,
+    InputError,
+    MeasurementFailed,
+    TopoprobeError,
+    UsageError,
+)
 from topoprobe.measure.benchmark import Benchmark, Budget
+from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import ResultsDocument
-from topoprobe.units import format_bytes, parse_seconds
+from topoprobe.units import format_bytes, format_seconds, parse_seconds
 
 _EPILOG = (
     "Examples:\n\n"
@@ -67,8 +74,8 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Measure what this machine gives: alone, and with flows side by side."""
-    target = _target(output, as_json=as_json, force=force)
-    limit_s = None if max_time is None else parse_seconds(max_time)
+    _check_target(output, force=force)
+    limit_s = None if max_time is None else _parse_limit(max_time)
 
     from topoprobe.measure.devices.session import budget_here, run_suite
 
@@ -79,7 +86,7 @@ def run(
         _write_list(benchmarks, machine, as_json=as_json)
         return
     if is_dry:
-        _write_plan(benchmarks, machine, budget, as_json=as_json)
+        _write_plan(benchmarks, machine, budget, limit_s, as_json=as_json)
         return
     with stop_on_interrupt() as should_stop:
         with progress_bar("measuring", quiet=quiet) as progress:
@@ -87,19 +94,27 @@ def run(
                 machine, benchmarks, budget, progress, should_stop, max_time_s=limit_s
             )
         was_asked = should_stop()
-    _finish(results, target, were_given=bool(flows), quiet=quiet)
+    _finish(results, output, as_json=as_json, quiet=quiet)
     if was_asked:
         raise typer.Exit(_INTERRUPTED)
+    failure = _failure(results, max_time)
+    if failure is not None:
+        raise failure
 
 
-def _target(output: str | None, *, as_json: bool, force: bool) -> str | None:
-    """Return where the document goes; None prints a summary instead."""
-    target = "-" if as_json and output is None else output
-    if target is not None and target != "-":
-        if not target.endswith(".json"):
-            raise UsageError(f"{target} has a suffix that says no format; end it in .json.")
-        refuse_existing(target, force)
-    return target
+def _check_target(output: str | None, *, force: bool) -> None:
+    if output is None or output == "-":
+        return
+    if not output.endswith(".json"):
+        raise UsageError(f"{output} has a suffix that says no format; end it in .json.")
+    refuse_existing(output, force)
+
+
+def _parse_limit(text: str) -> float:
+    try:
+        return parse_seconds(text)
+    except InputError as error:
+        raise UsageError(f"--max-time {text!r} is not a duration such as 60s or 5min.") from error
 
 
 def _selected(only: Sequence[str]) -> tuple[Benchmark, ...]:
@@ -149,62 +164,88 @@ def _write_list(
 
 
 def _write_plan(
-    benchmarks: Sequence[Benchmark], machine: MachineDocument, budget: Budget, *, as_json: bool
+    benchmarks: Sequence[Benchmark],
+    machine: MachineDocument,
+    budget: Budget,
+    limit_s: float | None,
+    *,
+    as_json: bool,
 ) -> None:
+    from topoprobe.cli.registry import benchmarks as all_benchmarks
+    from topoprobe.measure.suite import expected_seconds
+
     missing = {benchmark.name: benchmark.missing(machine) for benchmark in benchmarks}
-    runnable = [benchmark for benchmark in benchmarks if missing[benchmark.name] is None]
+    seconds = {benchmark.name: expected_seconds(benchmark, budget) for benchmark in benchmarks}
+    total_s = sum(seconds[name] for name, reason in missing.items() if reason is None)
+    if limit_s is not None:
+        total_s = min(total_s, limit_s)
     if as_json:
         plan = {
             "suite": budget.suite,
             "memory_bytes": budget.memory_bytes,
+            "seconds": total_s,
+            "max_time_seconds": limit_s,
             "benchmarks": [
-                {
-                    "name": benchmark.name,
-                    "quick_seconds": benchmark.seconds,
-                    "missing": missing[benchmark.name],
-                }
-                for benchmark in benchmarks
+                {"name": name, "seconds": seconds[name], "missing": reason}
+                for name, reason in missing.items()
             ],
         }
         sys.stdout.write(json.dumps(plan, indent=1) + "\n")
         return
-    seconds = sum(benchmark.seconds for benchmark in runnable)
-    sys.stdout.write(
-        f"Would run {len(runnable)} of {len(benchmarks)} benchmarks with up to "
-        f"{format_bytes(budget.memory_bytes)} of memory; the quick suite of them takes about "
-        f"{seconds:.0f} s.\n"
+    # A longer suite ends a series that is steady before its time.
+    about = "about" if budget.suite == "quick" and limit_s is None else "at most about"
+    offered = {benchmark.name for benchmark in all_benchmarks()}
+    num_runnable = sum(reason is None for reason in missing.values())
+    what = (
+        f"{num_runnable} of {len(offered)} benchmarks"
+        if offered >= set(missing)
+        else "the given flows"
     )
-    for benchmark in benchmarks:
-        reason = missing[benchmark.name]
-        note_ = f"about {benchmark.seconds:.0f} s" if reason is None else f"skipped: {reason}"
-        sys.stdout.write(f"  {benchmark.name}: {note_}\n")
+    sys.stdout.write(
+        f"Would run {what} for {about} {_duration(total_s)} ({budget.suite} suite), with up to "
+        f"{format_bytes(budget.memory_bytes)} of memory.\n"
+    )
+    about = "about" if budget.suite == "quick" else "at most about"
+    for name, reason in missing.items():
+        note_ = f"{about} {_duration(seconds[name])}" if reason is None else f"skipped: {reason}"
+        sys.stdout.write(f"  {name}: {note_}\n")
 
 
-def _finish(results: ResultsDocument, target: str | None, *, were_given: bool, quiet: bool) -> None:
-    """Write the document, tell what to know, and name the next command.
+def _duration(seconds: float) -> str:
+    """Write a planned time, which is not known better than so."""
+    if seconds < 1:
+        return format_seconds(seconds)
+    return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
 
-    Raises
-    ------
-    MeasurementFailed
-        If everything that was asked for failed.
-    EnvironmentMissing
-        If the given flows cannot be run here.
-    """
-    from topoprobe.measure.suite import has_failed, has_samples
+
+def _finish(results: ResultsDocument, output: str | None, *, as_json: bool, quiet: bool) -> None:
+    """Write the document, tell what to know, and name the next command."""
+    from topoprobe.measure.suite import has_samples
     from topoprobe.records.documents import encode
 
-    if target is not None:
-        write_output(target, encode(results))
-    if target != "-":
+    if deliver(encode(results), output, as_json=as_json):
         from topoprobe.cli.measured import result_lines
 
-        sys.stdout.write("\n".join(result_lines(results)) + "\n")
+        write_lines(result_lines(results))
+    if output is not None and output != "-":
+        following = f"; next: topoprobe calibrate {output} -o calibration.json"
+        note(f"wrote {output}" + following * has_samples(results), quiet=quiet)
+    elif output is None and not as_json and has_samples(results):
+        note("nothing was written; add -o results.json to keep every sample", quiet=quiet)
+
+
+def _failure(results: ResultsDocument, max_time: str | None) -> TopoprobeError | None:
+    """Return what to end with where nothing was measured, or None."""
+    from topoprobe.measure.suite import has_failed, has_samples
+
+    if has_samples(results):
+        return None
     reasons = [run_.reason for run_ in results.experiments if run_.reason]
     if has_failed(results):
-        raise MeasurementFailed(f"Nothing could be measured: {reasons[0]}")
-    if were_given and reasons and not has_samples(results):
-        raise EnvironmentMissing(reasons[0])
-    if target is None:
-        note("nothing was written; add -o results.json to keep every sample", quiet=quiet)
-    elif target != "-":
-        note(f"wrote {target}; next: topoprobe calibrate {target} -o calibration.json", quiet=quiet)
+        failed = next(run_.reason for run_ in results.experiments if run_.status is Status.FAILED)
+        return MeasurementFailed(f"Nothing could be measured: {failed}")
+    if results.is_partial:
+        return MeasurementFailed(
+            f"Nothing was measured within the --max-time of {max_time}; allow more time."
+        )
+    return EnvironmentMissing(f"Nothing could be measured: {reasons[0]}")

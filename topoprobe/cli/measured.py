@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from topoprobe.cli.summary import ceiling_lines, contention_lines
 from topoprobe.measure.statistics import median, spread_ratio, steady_samples, steady_values
 from topoprobe.model.calibration.build import BUSY_RATIO, calibrate
-from topoprobe.records.base import Status
+from topoprobe.records.base import Estimate, Status
 from topoprobe.records.calibration import CalibrationDocument, FlowSetShare
 from topoprobe.records.results import Experiment, ResultsDocument, Series
 from topoprobe.units import format_flops, format_rate
@@ -59,17 +59,30 @@ def _flow_lines(calibration: CalibrationDocument) -> list[str]:
 
 
 def _flow_table(flow_set: FlowSetShare) -> Iterator[str]:
+    if len(flow_set.flows) == 1:
+        (alone,) = flow_set.flows
+        yield f"{alone.flow}: {_rate(alone.flow, alone.solo_per_s.value)} alone"
+        return
     for share in flow_set.flows:
         solo, together = share.solo_per_s.value, share.shared_per_s.value
         yield (
             f"{share.flow}: {_rate(share.flow, solo)} alone, {_rate(share.flow, together)} "
-            f"together, x{share.slowdown_ratio.value:.2f} slower "
-            f"({share.slowdown_ratio.low:.2f}-{share.slowdown_ratio.high:.2f})"
+            f"together, {_change(share.slowdown_ratio)}"
         )
     yield (
         f"fairness of what each keeps: Jain {flow_set.jain_ratio.value:.3f}, "
         f"max/min {flow_set.max_min_ratio.value:.2f}"
     )
+
+
+def _change(slowdown: Estimate) -> str:
+    """Say what a slowdown is, unless its interval includes none."""
+    interval = f"({slowdown.low:.2f}-{slowdown.high:.2f})"
+    if slowdown.low > 1.0:
+        return f"x{slowdown.value:.2f} slower {interval}"
+    if slowdown.high < 1.0:
+        return f"x{1 / slowdown.value:.2f} faster ({1 / slowdown.high:.2f}-{1 / slowdown.low:.2f})"
+    return f"unchanged within the noise {interval}"
 
 
 def _rate(flow: str, per_s: float) -> str:

@@ -38,6 +38,16 @@ def budget(suite: str, memory_bytes: int) -> Budget:
     return Budget(suite, num_samples, max_series_s, memory_bytes)
 
 
+def expected_seconds(benchmark: Benchmark, budget: Budget) -> float:
+    """Return about how long a benchmark takes in a suite.
+
+    It says so itself for ``quick``; for a longer suite this is the time if every series used up
+    what it may have, so an upper bound.
+    """
+    _, quick_series_s = _SAMPLES_AND_SECONDS["quick"]
+    return benchmark.seconds * budget.max_series_s / quick_series_s
+
+
 def select(benchmarks: Sequence[Benchmark], patterns: Sequence[str]) -> tuple[Benchmark, ...]:
     """Return the benchmarks whose name matches any pattern such as ``cpu.*``; all without one.
 

@@ -1,0 +1,67 @@
+"""The summary of results: what flows do to each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from topoprobe.cli.measured import result_lines
+from topoprobe.records.base import Status, Tool
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import Environment, Experiment, ResultsDocument, Sample, Series
+
+TOOL = Tool(tool_version="0")
+SET = "host:0 -> core:0 via cpu | host:0 -> core:1 via cpu"
+
+
+def series(name: str, flow: str, set_text: str, index: int, values: list[float]) -> Series:
+    return Series(
+        name=name,
+        unit="bytes_per_s",
+        factors={"device": "host", "set": set_text, "flow": flow, "index": index},
+        is_better_higher=True,
+        status=Status.OK,
+        samples=tuple(Sample(value=value, started_s=0.0, duration_s=0.1) for value in values),
+    )
+
+
+def lines_of(shared: list[float]) -> list[str]:
+    """Return the summary of two flows of 10 GB/s that give these rates beside each other."""
+    flows = SET.split(" | ")
+    solo = [10e9, 10.1e9, 9.9e9, 10e9, 10e9]
+    experiment = Experiment(
+        benchmark="flows",
+        revision=1,
+        summary="Run.",
+        status=Status.OK,
+        series=tuple(
+            one
+            for index, flow in enumerate(flows)
+            for one in (
+                series("contention.solo", flow, flow, 0, solo),
+                series("contention.shared", flow, SET, index, shared),
+            )
+        ),
+    )
+    document = ResultsDocument(
+        tool=TOOL,
+        machine=MachineDocument(tool=TOOL, origin="synthetic", sources=(), nodes=()),
+        environment=Environment(python="3"),
+        suite="quick",
+        started_at="2026-01-01T00:00:00+00:00",
+        experiments=(experiment,),
+    )
+    return result_lines(document)
+
+
+@pytest.mark.parametrize(
+    ("shared", "said"),
+    [
+        ([5e9, 5.1e9, 4.9e9, 5e9, 5e9], "x2.00 slower (1."),
+        ([11e9, 9e9, 10.5e9, 9.5e9, 10e9], "unchanged within the noise (0."),
+        ([20e9, 20.1e9, 19.9e9, 20e9, 20e9], "x2.00 faster (1."),
+    ],
+)
+def test_flow_is_called_slower_only_beyond_the_noise(shared: list[float], said: str) -> None:
+    flows = [line for line in lines_of(shared) if line.startswith("host:0")]
+    assert len(flows) == 2
+    assert all(said in line for line in flows)
