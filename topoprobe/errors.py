@@ -8,7 +8,8 @@ Tree::
     ├── CheckFailed            1  a comparison or check found a problem
     ├── EnvironmentMissing     3  this machine lacks what the command needs
     ├── MeasurementFailed      4  everything that was asked for failed
-    └── ModelError             2  a model or calibration cannot answer the question
+    ├── ModelError             2  a model or calibration cannot answer the question
+    └── Interrupted          130  a person ended it before there was anything to keep
 
 A message is one sentence: what was found, what was expected, what to try.
 """
@@ -56,3 +57,9 @@ class ModelError(TopoprobeError):
     """A calibration or model cannot answer the question, and says why."""
 
     exit_code = 2
+
+
+class Interrupted(TopoprobeError):
+    """A person ended the work before there was anything to keep."""
+
+    exit_code = 130

@@ -16,7 +16,7 @@ from topoprobe.cli.options import Quiet
 from topoprobe.cli.output import make_folder, refuse_existing, write_output
 from topoprobe.cli.stopping import stop_on_interrupt
 from topoprobe.cli.terminal import Progress, note, progress_bar, write_lines
-from topoprobe.errors import EnvironmentMissing, MeasurementFailed, ModelError
+from topoprobe.errors import EnvironmentMissing, Interrupted, MeasurementFailed, ModelError
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import Document, encode
 
@@ -204,7 +204,7 @@ class _Loop:
                 progress=self._part(0.86, 0.99),
                 should_stop=self._should_stop,
             )
-        except EnvironmentMissing as error:
+        except (EnvironmentMissing, Interrupted) as error:
             self.not_served = str(error)
             return
         self._write("run.json", self.served)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from topoprobe.errors import EnvironmentMissing, UsageError
+from topoprobe.errors import EnvironmentMissing, Interrupted, UsageError
 from topoprobe.measure.devices.environment import available_memory_bytes
 from topoprobe.model.cost import kv_bytes_per_token, num_parameters
 from topoprobe.model.deployment import Deployment
@@ -120,14 +120,23 @@ def real_run(
         If a policy is unknown, or policies or settings do not go together.
     EnvironmentMissing
         If the model and its cache do not fit in memory.
+    Interrupted
+        If it was to end before the first repeat began.
     """
     predicted = _predict(deployment, load, settings, tool)
-    progress(0.0, "drawing weights")
+
+    def starting(text: str) -> None:
+        if should_stop():
+            raise Interrupted(f"Stopped before the first request was served ({text}).")
+        progress(0.0, text)
+
     repeats: list[_Repeat] = []
     is_stopped = False
     with threads(settings.num_threads):
-        executor = _open(shape, load, settings, torch_device)
-        _warm_up(executor, settings)
+        executor = _open(shape, load, settings, torch_device, starting)
+        starting("warming up")
+        if _warm_up(executor, settings, should_stop).is_stopped:
+            starting("warming up")
         for index in range(settings.num_repeats):
             text = f"repeat {index + 1} of {settings.num_repeats}"
 
@@ -244,7 +253,11 @@ def _predict(
 
 
 def _open(
-    shape: ModelShape, load: Load, settings: RunSettings, device: torch.device | str
+    shape: ModelShape,
+    load: Load,
+    settings: RunSettings,
+    device: torch.device | str,
+    starting: Callable[[str], None],
 ) -> Executor:
     _refuse_too_large(shape, settings, torch.device(device))
     longest = max(request.num_prompt_tokens + request.max_tokens for request in load.requests)
@@ -256,6 +269,9 @@ def _open(
         # A request that the pool cannot hold is rejected and needs no positions.
         max_positions=max(_WARM_UP[0].high + _WARM_UP[1].high, min(longest, pool_tokens + 1)),
         device=device,
+        on_layer=lambda index: starting(
+            f"drawing weights, layer {index + 1} of {shape.num_layers}"
+        ),
     )
 
 
@@ -274,11 +290,11 @@ def _refuse_too_large(shape: ModelShape, settings: RunSettings, device: torch.de
         )
 
 
-def _warm_up(executor: Executor, settings: RunSettings) -> None:
+def _warm_up(executor: Executor, settings: RunSettings, should_stop: Callable[[], bool]) -> _Repeat:
     """Let torch load and choose its kernels, which the first steps would pay for."""
     prompt, output = _WARM_UP
     load = synthetic_load(2, max_concurrency=2, prompt=prompt, output=output)
-    _run_once(executor, load, settings, lambda done_ratio: None, lambda: False)
+    return _run_once(executor, load, settings, lambda done_ratio: None, should_stop)
 
 
 def _missing(settings: RunSettings, num_whole: int) -> tuple[Missing, ...]:

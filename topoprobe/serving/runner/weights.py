@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -85,10 +85,27 @@ def torch_dtype(shape: ModelShape) -> torch.dtype:
     return _DTYPES[shape.dtype]
 
 
-def random_weights(shape: ModelShape, seed: int, device: torch.device | str = "cpu") -> Weights:
+def random_weights(
+    shape: ModelShape,
+    seed: int,
+    device: torch.device | str = "cpu",
+    *,
+    on_layer: Callable[[int], None] = lambda index: None,
+) -> Weights:
     """Draw normal weights, scaled so that activations keep their size from layer to layer.
 
     The same shape and seed give the same weights on every device.
+
+    Parameters
+    ----------
+    shape : ModelShape
+        The model.
+    seed : int
+        Of the draw.
+    device : torch device
+        Where they are kept; they are drawn on the CPU.
+    on_layer : callable
+        Told the index of each layer before it is drawn; large models take minutes.
     """
     generator = torch.Generator().manual_seed(seed)
     dtype = torch_dtype(shape)
@@ -103,8 +120,10 @@ def random_weights(shape: ModelShape, seed: int, device: torch.device | str = "c
     query_size = shape.num_heads * shape.head_dim
     kv_size = shape.num_kv_heads * shape.head_dim
     embedding = matrix(shape.vocab_size, shape.hidden_size)
-    layers = tuple(
-        LayerWeights(
+
+    def layer(index: int) -> LayerWeights:
+        on_layer(index)
+        return LayerWeights(
             attention_norm=gain(),
             query_key_value=matrix(query_size + 2 * kv_size, shape.hidden_size),
             output=matrix(shape.hidden_size, query_size),
@@ -112,8 +131,8 @@ def random_weights(shape: ModelShape, seed: int, device: torch.device | str = "c
             gate_up=matrix(2 * shape.intermediate_size, shape.hidden_size),
             down=matrix(shape.hidden_size, shape.intermediate_size),
         )
-        for _ in range(shape.num_layers)
-    )
+
+    layers = tuple(layer(index) for index in range(shape.num_layers))
     head = embedding if shape.has_tied_embeddings else matrix(shape.vocab_size, shape.hidden_size)
     return Weights(embedding=embedding, layers=layers, final_norm=gain(), head=head)
 

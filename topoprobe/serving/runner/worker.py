@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -24,6 +24,7 @@ def open_worker(
     max_positions: int,
     block_size: int = BLOCK_SIZE,
     device: torch.device | str = "cpu",
+    on_layer: Callable[[int], None] = lambda index: None,
 ) -> Executor:
     """Allocate a model with weights from a fixed seed, and a KV cache.
 
@@ -37,8 +38,11 @@ def open_worker(
         Tokens of the longest request, prompt and output together.
     device : torch device
         Where it computes.
+    on_layer : callable
+        Told the index of each layer before its weights are drawn.
     """
-    model = Decoder(shape, random_weights(shape, WEIGHTS_SEED, device), max_positions=max_positions)
+    weights = random_weights(shape, WEIGHTS_SEED, device, on_layer=on_layer)
+    model = Decoder(shape, weights, max_positions=max_positions)
     return Executor(
         model, PagedCache(shape, num_blocks=num_blocks, block_size=block_size, device=device)
     )
