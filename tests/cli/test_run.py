@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed (extra topoprobe[torch])")
 
 from topoprobe.cli.main import main
+from topoprobe.cli.summary import run_lines
 from topoprobe.model.catalogue.shapes import TINY_LLAMA
 from topoprobe.model.cost import FEATURES
 from topoprobe.records.base import Estimate, Source, Tool
@@ -21,6 +23,7 @@ from topoprobe.records.calibration import CalibrationDocument, Coefficient, Mode
 from topoprobe.records.documents import decode_as, encode
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.run import RunDocument
+from topoprobe.serving.comparison import compare
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ("--requests", "3", "--max-concurrency", "2", "--prompt-tokens", "4-30",
@@ -107,6 +110,29 @@ def test_run_with_a_calibration_compares_each_repeat(run: Command, calibration: 
     assert "threads" not in err
 
 
+def test_run_with_repeats_shows_their_median_above_the_comparison(
+    run: Command, calibration: str
+) -> None:
+    out = run(*SMALL, "--calibration", calibration, "--repeats", "3", "--json")[1]
+    document = document_of(out)
+    first, slow, slower = (
+        msgspec.structs.replace(document.summary, output_throughput_tokens_per_s=rate)
+        for rate in (284.0, 207.0, 200.0)
+    )
+    assert document.predicted is not None
+    several = msgspec.structs.replace(
+        document,
+        summary=first,
+        repeats=(first, slow, slower),
+        comparisons=compare(document.predicted, (first, slow, slower)),
+    )
+    served, latencies, bound, throughput, *_ = run_lines(several)
+    assert served.endswith("3 of 3 requests: 207 output tokens/s")
+    assert latencies.endswith("each the median of 3 repeats")
+    assert "bound: 15%, or the run-to-run spread" in bound
+    assert "| 207 " in throughput
+
+
 def test_run_on_other_threads_than_calibrated_is_warned_of(run: Command, tmp_path: Path) -> None:
     code, _, err = run(*SMALL, "--calibration", calibrate(tmp_path, num_threads=2))
     assert code == 0
@@ -138,6 +164,10 @@ def test_run_writes_a_file_and_does_not_replace_it(run: Command, tmp_path: Path)
     assert target.read_bytes() == before
 
 
+BEFORE_SERVING = 19
+"""Questions whether to stop: one per layer, one before warming up and one per step of that."""
+
+
 def stop_after(num_questions: int):
     """Return a stand-in for Ctrl-C that comes at the given question."""
 
@@ -152,7 +182,7 @@ def stop_after(num_questions: int):
 def test_interrupted_run_keeps_what_was_served(
     run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("topoprobe.cli.run.stop_on_interrupt", stop_after(3))
+    monkeypatch.setattr("topoprobe.cli.run.stop_on_interrupt", stop_after(BEFORE_SERVING + 3))
     code, out, err = run(*SMALL, "--json")
     document = document_of(out)
     assert code == 130
@@ -162,10 +192,35 @@ def test_interrupted_run_keeps_what_was_served(
     assert "0 of 1 whole repeats" in document.missing[0].reason
 
 
+@pytest.mark.parametrize(("num_questions", "text"), [(2, "layer 3 of 4"), (4, "warming up")])
+def test_run_stopped_before_it_serves_ends_at_once(
+    num_questions: int, text: str, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topoprobe.cli.run.stop_on_interrupt", stop_after(num_questions))
+    code, out, err = run(*SMALL, "--json")
+    assert (code, out) == (130, "")
+    assert "Stopped before the first request was served" in err
+    assert text in err
+
+
+def test_interrupted_run_says_what_is_kept(
+    run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("topoprobe.cli.run.stop_on_interrupt", stop_after(BEFORE_SERVING + 3))
+    code, out, err = run(*SMALL)
+    assert code == 130
+    assert "0 of 3 requests" in out
+    assert "nothing was written" in err
+    monkeypatch.setattr("topoprobe.cli.run.stop_on_interrupt", stop_after(BEFORE_SERVING + 3))
+    target = tmp_path / "run.json"
+    assert f"wrote {target}, marked as partial" in run(*SMALL, "-o", str(target))[2]
+    assert document_of(target.read_text()).missing
+
+
 def test_interrupted_repeat_is_left_out(
     run: Command, monkeypatch: pytest.MonkeyPatch, calibration: str
 ) -> None:
-    monkeypatch.setattr("topoprobe.cli.run.stop_on_interrupt", stop_after(20))
+    monkeypatch.setattr("topoprobe.cli.run.stop_on_interrupt", stop_after(BEFORE_SERVING + 20))
     code, out, _ = run(*SMALL, "--json", "--repeats", "50", "--calibration", calibration)
     document = document_of(out)
     assert code == 130
@@ -181,8 +236,10 @@ def test_interrupted_repeat_is_left_out(
         ((), "Give either --trace FILE or --requests N"),
         (("--requests", "3"), "Nothing says when the requests come"),
         ((*SMALL, "--model", "gpt"), "There is no model 'gpt'"),
-        ((*SMALL, "--repeats", "0"), "num_repeats is 0"),
-        ((*SMALL, "--threads", "0"), "num_threads is 0"),
+        ((*SMALL, "--repeats", "0"), "--repeats is 0; give at least 1"),
+        ((*SMALL, "--threads", "0"), "--threads is 0; give at least 1"),
+        ((*SMALL, "--threads", "9999"), "is more than the CPUs this process may run on"),
+        ((*SMALL, "--num-blocks", "0"), "--num-blocks is 0; give at least 1"),
         ((*SMALL, "--calibration", "nowhere.json"), "nowhere.json does not exist"),
         ((*SMALL, "--policy", "batching=magic"), "no batching policy 'magic'"),
     ],
@@ -208,6 +265,32 @@ def test_run_with_more_blocks_than_memory_is_refused(run: Command) -> None:
     code, _, err = run(*SMALL, "--num-blocks", str(10**9))
     assert code == 3
     assert "give fewer blocks" in err
+
+
+def test_run_of_a_model_beyond_memory_is_refused_before_it_is_drawn(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topoprobe.serving.runner.run.available_memory_bytes", lambda: 10 << 30)
+    code, _, err = run(*SMALL, "--model", "llama-2-7b")
+    assert code == 3
+    assert "llama-2-7b needs 12.6 GiB for weights" in err
+
+
+def test_run_checks_its_counts_before_it_looks_for_torch(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert run(*SMALL, "--repeats", "0")[0] == 2
+
+
+def test_run_in_which_no_request_fits_fails_with_the_reason(run: Command, tmp_path: Path) -> None:
+    target = tmp_path / "run.json"
+    code, out, err = run(*SMALL[:4], "--prompt-tokens", "40", "--output-tokens", "2",
+                         "--threads", "1", "--num-blocks", "2", "-o", str(target))  # fmt: skip
+    assert code == 4
+    assert out.startswith("3 of 3 requests can never run here; request 0: it may have to cache")
+    assert "3 of 3 requests can never run here" in err
+    assert document_of(target.read_text()).summary.num_finished == 0
 
 
 def test_run_of_a_request_beyond_the_pool_rejects_it(run: Command) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from topoprobe import __version__
+from topoprobe.cli.advice import rejection
 from topoprobe.cli.options import (
     Force,
     Limit,
@@ -27,7 +28,7 @@ from topoprobe.cli.output import read_input, refuse_existing, write_output
 from topoprobe.cli.stopping import stop_on_interrupt
 from topoprobe.cli.terminal import note, progress_bar
 from topoprobe.cli.workload import choose_load
-from topoprobe.errors import EnvironmentMissing, UsageError
+from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import decode_as, encode
 from topoprobe.serving.policies.registry import parse_choice
@@ -92,6 +93,9 @@ def run(
     target = "-" if as_json and output is None else output
     if target is not None:
         refuse_existing(target, force)
+    _refuse_none("--repeats", repeats)
+    _refuse_none("--threads", threads)
+    _refuse_none("--num-blocks", num_blocks)
     choices = tuple(parse_choice(text) for text in policy or ())
     load = choose_load(
         trace=trace,
@@ -111,8 +115,14 @@ def run(
     from topoprobe.serving.runner.run import RunSettings, num_blocks_for
     from topoprobe.serving.runner.worker import default_num_threads
 
+    num_cpus = len(available_cpus())
     if threads is None:
-        threads = measured_threads or default_num_threads(len(available_cpus()))
+        threads = min(measured_threads or default_num_threads(num_cpus), num_cpus)
+    elif threads > num_cpus:
+        raise UsageError(
+            f"--threads {threads} is more than the CPUs this process may run on; give 1 to "
+            f"{num_cpus}."
+        )
     settings = RunSettings(
         num_threads=threads,
         num_blocks=num_blocks_for(load) if num_blocks is None else num_blocks,
@@ -131,10 +141,14 @@ def run(
     if target != "-":
         from topoprobe.cli.summary import run_lines
 
-        sys.stdout.write("\n".join(run_lines(document)) + "\n")
+        why_not = rejection(document)
+        lines = [] if why_not is None else [why_not]
+        sys.stdout.write("\n".join(lines + run_lines(document)) + "\n")
     if was_stopped:
-        note("stopped before the end: what was served is kept and marked as partial")
+        note(f"stopped before the end: {_what_is_kept(target)}")
         raise typer.Exit(_INTERRUPTED)
+    if not document.summary.num_finished:
+        raise MeasurementFailed(rejection(document) or "No request finished.")
     note(_next_step(target, calibration), quiet=quiet)
 
 
@@ -201,6 +215,20 @@ def _require_torch() -> None:
             "torch is not installed, and a real run computes with it; pip install "
             "'topoprobe[torch]', or use `topoprobe simulate`."
         )
+
+
+def _refuse_none(option: str, count: int | None) -> None:
+    """Check a number before anything heavy is loaded."""
+    if count is not None and count < 1:
+        raise UsageError(f"{option} is {count}; give at least 1.")
+
+
+def _what_is_kept(target: str | None) -> str:
+    if target is None:
+        return "nothing was written"
+    if target == "-":
+        return "the document is marked as partial"
+    return f"wrote {target}, marked as partial"
 
 
 def _next_step(target: str | None, calibration: str | None) -> str:

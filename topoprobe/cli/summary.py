@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sized
 
 from topoprobe.measure.flows import parse_flow_set
+from topoprobe.measure.statistics import median
 from topoprobe.records.base import Estimate, Status
 from topoprobe.records.calibration import (
     CalibrationDocument,
@@ -31,6 +32,7 @@ from topoprobe.records.machine import (
 )
 from topoprobe.records.results import ResultsDocument
 from topoprobe.records.run import Comparison, RunDocument
+from topoprobe.serving.comparison import BOUND_RATIO
 from topoprobe.units import format_bytes, format_flops, format_rate, format_seconds
 
 _LABEL_WIDTH = 10
@@ -104,23 +106,35 @@ def contention_lines(calibration: CalibrationDocument) -> list[str]:
 
 def run_lines(run: RunDocument) -> list[str]:
     """Say what a run did, and put the prediction beside the measurement."""
-    summary = run.summary
-    latencies = [
-        f"{name} {format_seconds(times.mean)} mean, {format_seconds(times.p99)} p99"
-        for name, times in (("TTFT", summary.ttft_s), ("TPOT", summary.tpot_s))
-        if times is not None
-    ]
+    summaries = run.repeats or (run.summary,)
+    rate = median([each.output_throughput_tokens_per_s for each in summaries])
+    latencies = []
+    for name, found in (
+        ("TTFT", [each.ttft_s for each in summaries]),
+        ("TPOT", [each.tpot_s for each in summaries]),
+    ):
+        times = [each for each in found if each is not None]
+        if times:
+            latencies.append(
+                f"{name} {format_seconds(median([each.mean for each in times]))} mean, "
+                f"{format_seconds(median([each.p99 for each in times]))} p99"
+            )
     what = "simulated" if run.kind == "simulated" else "real run"
+    if len(summaries) > 1:
+        latencies.append(f"each the median of {len(summaries)} repeats")
     lines = _labelled(
         "serving",
         [
-            f"{run.model.name}, {what}, {summary.num_finished} of {summary.num_requests} requests: "
-            f"{summary.output_throughput_tokens_per_s:.0f} output tokens/s",
+            f"{run.model.name}, {what}, {run.summary.num_finished} of {run.workload.num_requests} "
+            f"requests: {rate:.0f} output tokens/s",
             ", ".join(latencies),
         ],
     )
     if run.comparisons:
-        lines.append("predicted beside measured")
+        lines.append(
+            f"predicted beside measured (bound: {BOUND_RATIO:.0%}, or the run-to-run spread where "
+            "that is larger)"
+        )
         lines += [_comparison(comparison) for comparison in run.comparisons]
     return lines
 
@@ -244,7 +258,7 @@ def _slowed_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
 
 
 def _comparison(comparison: Comparison) -> str:
-    measured = sorted(comparison.measured)[len(comparison.measured) // 2]
+    measured = median(comparison.measured)
     name = _METRICS.get(comparison.metric, comparison.metric)
     if comparison.unit == "s":
         texts = format_seconds(comparison.predicted), format_seconds(measured)
