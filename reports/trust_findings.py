@@ -76,7 +76,7 @@ def _verdict(documents: Documents, ones: list[CalibrationVerdict]) -> Finding:
         return Finding(level, "The machine was not quiet.", f"{capital(evidence)}. {first.fix}")
     if first.level != "OK" and first.check == "stability":
         example = f"For example {_series_words(first.subject)}: {evidence}."
-        where = "" if documents.results is None else " The table of experiments marks each."
+        where = "" if documents.results is None else " The table of experiments counts them."
         return Finding(level, _unsettled(documents, len(ones)), f"{example}{where} {first.fix}")
     times = f" ({len(ones)} times)" if len(ones) > 1 else ""
     about = f"{'First ' if len(ones) > 1 else ''}{first.subject}: {evidence}"

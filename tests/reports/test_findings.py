@@ -219,7 +219,7 @@ def test_finding_of_unsettled_series_counts_them_and_gives_one_in_words() -> Non
     assert finding.lead == "2 of 6 series did not settle."
     assert finding.rest == (
         "For example STREAM copy on 2 threads (numba): spread 6.2%. "
-        "The table of experiments marks each. Stop other work."
+        "The table of experiments counts them. Stop other work."
     )
     (alone,) = findings(Documents(calibration=calibration))
     assert alone.lead == "2 series did not settle."
