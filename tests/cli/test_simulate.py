@@ -67,6 +67,16 @@ def test_simulate_first_says_what_to_do_and_last_what_comes_next(simulate: Comma
     assert err.splitlines()[-1].endswith("topoprobe report run.json")
 
 
+def test_simulate_json_with_a_file_prints_the_same_document(
+    simulate: Command, tmp_path: Path
+) -> None:
+    target = tmp_path / "run.json"
+    code, out, err = simulate(*SMALL, "--json", "-o", str(target))
+    assert code == 0
+    assert out.encode() == target.read_bytes()
+    assert err.startswith(f"wrote {target}; next: ")
+
+
 def test_simulate_json_prints_one_document_and_nothing_else(simulate: Command) -> None:
     code, out, err = simulate(*SMALL, "--json")
     document = decode_as(out.encode(), RunDocument)

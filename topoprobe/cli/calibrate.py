@@ -9,7 +9,7 @@ import typer
 
 from topoprobe import __version__
 from topoprobe.cli.options import Force, OutputFile, Quiet
-from topoprobe.cli.output import read_input, refuse_existing, write_output
+from topoprobe.cli.output import deliver, read_input, refuse_existing
 from topoprobe.cli.terminal import note, write_lines
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import decode_as, encode
@@ -34,9 +34,8 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Fit estimates with 95 % intervals, laws and model step costs to measured results."""
-    target = "-" if as_json and output is None else output
-    if target is not None:
-        refuse_existing(target, force)
+    if output is not None:
+        refuse_existing(output, force)
     measured = decode_as(read_input(results), ResultsDocument, results)
 
     from topoprobe.cli.summary import (
@@ -52,14 +51,12 @@ def run(
         tool=Tool(tool_version=__version__),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    if target is not None:
-        write_output(target, encode(document))
-    if target != "-":
+    if deliver(encode(document), output, as_json=as_json):
         lines = machine_lines(document.machine) + ceiling_lines(document)
         lines += contention_lines(document)
         write_lines(lines + status_lines(measured, document))
-    if target not in (None, "-"):
-        note(f"wrote {target}; next: topoprobe simulate {target} --requests 100 --rate 2",
+    if output not in (None, "-"):
+        note(f"wrote {output}; next: topoprobe simulate {output} --requests 100 --rate 2",
              quiet=quiet)  # fmt: skip
-    elif target is None:
+    elif output is None and not as_json:
         note("nothing was written; add -o calibration.json to keep the estimates", quiet=quiet)

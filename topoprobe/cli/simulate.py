@@ -23,7 +23,7 @@ from topoprobe.cli.options import (
     Seed,
     TraceFile,
 )
-from topoprobe.cli.output import read_input, refuse_existing, write_output
+from topoprobe.cli.output import deliver, read_input, refuse_existing
 from topoprobe.cli.terminal import note, progress_bar
 from topoprobe.errors import InputError, MeasurementFailed, UsageError
 from topoprobe.model.catalogue.devices import NOMINAL_DEVICES, find_nominal_device
@@ -77,9 +77,8 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a load virtually: throughput, latencies and KV use that the machine would give."""
-    target = "-" if as_json and output is None else output
-    if target is not None:
-        refuse_existing(target, force)
+    if output is not None:
+        refuse_existing(output, force)
 
     from topoprobe.cli.advice import rejection, summary_lines
     from topoprobe.cli.workload import choose_load
@@ -109,13 +108,11 @@ def run(
             calibration=calibration,
             progress=lambda done_ratio: progress(done_ratio, ""),
         )
-    if target is not None:
-        write_output(target, encode(document))
-    if target != "-":
+    if deliver(encode(document), output, as_json=as_json):
         sys.stdout.write("\n".join(summary_lines(document, deployment)) + "\n")
-    if target not in (None, "-"):
-        note(f"wrote {target}; next: topoprobe report {target} -o report.html", quiet=quiet)
-    elif target is None and document.summary.num_finished:
+    if output not in (None, "-"):
+        note(f"wrote {output}; next: topoprobe report {output} -o report.html", quiet=quiet)
+    elif output is None and not as_json and document.summary.num_finished:
         note("nothing was written; next: add -o run.json, then topoprobe report run.json",
              quiet=quiet)  # fmt: skip
     if not document.summary.num_finished:
