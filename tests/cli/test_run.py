@@ -81,6 +81,14 @@ def test_run_prints_what_was_served_and_what_comes_next(run: Command) -> None:
     assert "--calibration" in err
 
 
+def test_run_json_with_a_file_prints_the_same_document(run: Command, tmp_path: Path) -> None:
+    target = tmp_path / "run.json"
+    code, out, err = run(*SMALL, "--json", "-o", str(target))
+    assert code == 0
+    assert out.encode() == target.read_bytes()
+    assert f"wrote {target}; next: " in err
+
+
 def test_run_json_is_a_real_run_with_every_request_at_its_length(run: Command) -> None:
     code, out, _ = run(*SMALL, "--json", "--quiet")
     document = document_of(out)

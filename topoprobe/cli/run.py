@@ -24,7 +24,7 @@ from topoprobe.cli.options import (
     Seed,
     TraceFile,
 )
-from topoprobe.cli.output import read_input, refuse_existing, write_output
+from topoprobe.cli.output import deliver, read_input, refuse_existing
 from topoprobe.cli.stopping import stop_on_interrupt
 from topoprobe.cli.terminal import note, progress_bar
 from topoprobe.cli.workload import choose_load
@@ -136,9 +136,7 @@ def run(
             quiet=quiet,
         )
     document, was_stopped = _serve(shape, load, settings, deployment, calibration, quiet=quiet)
-    if target is not None:
-        write_output(target, encode(document))
-    if target != "-":
+    if deliver(encode(document), output, as_json=as_json):
         from topoprobe.cli.summary import run_lines
 
         why_not = rejection(document)
