@@ -146,8 +146,9 @@ def test_simulate_rejection_does_not_hide_the_overload(simulate: Command, tmp_pa
     trace = tmp_path / "trace.csv"
     rows = "2023-11-16 18:15:46,400,100\n" * 300 + "2023-11-16 18:15:47,9000,100\n"
     trace.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")
-    code, out, _ = simulate("a100-80gb-sxm", "--model", "llama-2-7b", "--trace", str(trace),
-                            "--num-blocks", "400", "--policy", "batching=chunked:seats=8")  # fmt: skip
+    load = ("--model", "llama-2-7b", "--trace", str(trace))
+    limits = ("--num-blocks", "400", "--policy", "batching=chunked:seats=8")
+    code, out, _ = simulate("a100-80gb-sxm", *load, *limits)
     first, context, second = out.splitlines()[:3]
     assert code == 0
     assert first.startswith("1 of 301 requests can never run here; request 300")

@@ -35,7 +35,7 @@ NUM_CHAINS = 16
 _NUM_UPDATE_CHAINS = 8
 _LINE_BYTES = 64
 # Reads are asked for this far ahead: the CPU's own prefetchers stop at the end of each 4 KiB page.
-_PREFETCH_BYTES = 1024
+_PREFETCH_BYTES = 2048
 _BYTE_BITS = 8
 
 
