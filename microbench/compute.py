@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.devices.cpu.device import CpuDevice
 from topoprobe.measure.devices.cpu.gemm import GemmVariant, gemm_variants, num_flop
-from topoprobe.measure.devices.cpu.libraries import has_module, library_threads
+from topoprobe.measure.devices.cpu.libraries import library_threads, numba_gap
 from topoprobe.measure.devices.cpu.team import Team
 from topoprobe.measure.series import Quantity, Trial, collect, require_any, skipped
 from topoprobe.records.base import Status
@@ -72,9 +72,10 @@ class ComputeBenchmark:
 
 def _multiply_adds(team: Team, dtype: str, context: Context) -> tuple[Series, ...]:
     factors: dict[str, Factor] = {"device": "host", "dtype": dtype, "threads": team.num_threads}
-    if not has_module("numba"):
+    gap = numba_gap()
+    if gap is not None:
         quantity = Quantity("compute.fma", "flop_per_s", {**factors, "variant": "numba"})
-        return (skipped(quantity, "numba is not installed"),)
+        return (skipped(quantity, gap),)
     start = team.allocate_floats(_START_BYTES * team.num_threads, DTYPES[dtype], seed=1)
     return collect(
         context,

@@ -20,7 +20,7 @@ from topoprobe.measure.devices.cpu.executors import (
     check,
     memory_bytes,
 )
-from topoprobe.measure.devices.cpu.libraries import has_module, library_threads
+from topoprobe.measure.devices.cpu.libraries import library_threads, numba_gap
 from topoprobe.measure.flows import End, Executor, Flow, FlowSet, Work
 from topoprobe.measure.series import Quantity, Trial, collect, require_any
 from topoprobe.records.machine import MachineDocument
@@ -53,7 +53,7 @@ class ContentionBenchmark:
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Ask for numba, which the chase needs."""
-        return None if has_module("numba") else "numba is not installed"
+        return numba_gap()
 
     def run(self, machine: MachineDocument, context: Context) -> Outcome:
         """Measure all sets and every flow of theirs alone, in alternation."""

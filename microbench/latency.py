@@ -16,7 +16,7 @@ from topoprobe.measure.concurrent import Lane, run_together
 from topoprobe.measure.device import Stream
 from topoprobe.measure.devices.cpu.buffer import CpuBuffer, fill_floats
 from topoprobe.measure.devices.cpu.device import CpuDevice, CpuStream
-from topoprobe.measure.devices.cpu.libraries import has_module
+from topoprobe.measure.devices.cpu.libraries import numba_gap
 from topoprobe.measure.devices.cpu.ring import fill_ring
 from topoprobe.measure.devices.cpu.stream import ARRAYS_MOVED, SCALAR
 from topoprobe.measure.series import Quantity, Trial, collect, require_any, skipped
@@ -52,7 +52,7 @@ class LatencyBenchmark:
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Ask for numba: Python itself cannot chase pointers."""
-        return None if has_module("numba") else "numba is not installed"
+        return numba_gap()
 
     def run(self, machine: MachineDocument, context: Context) -> Outcome:
         """Measure idle latency, then latency and load together at each level of load."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.devices.cpu.buffer import check_groups
 from topoprobe.measure.devices.cpu.device import CpuDevice
-from topoprobe.measure.devices.cpu.libraries import has_module
+from topoprobe.measure.devices.cpu.libraries import numba_gap
 from topoprobe.measure.devices.cpu.team import Team
 from topoprobe.measure.series import Quantity, Trial, collect, require_any
 from topoprobe.records.base import Status
@@ -39,7 +39,7 @@ class RooflineBenchmark:
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Ask for numba, whose vector loops do the arithmetic."""
-        return None if has_module("numba") else "numba is not installed"
+        return numba_gap()
 
     def run(self, machine: MachineDocument, context: Context) -> Outcome:
         """Measure every intensity on all CPUs, fp32 and fp64, with rival vector widths."""

@@ -19,6 +19,13 @@ def has_module(name: str) -> bool:
     return name in sys.modules or find_spec(name) is not None
 
 
+def numba_gap() -> str | None:
+    """Say why kernels cannot be compiled here, or None."""
+    if has_module("numba"):
+        return None
+    return "numba is not installed; pip install 'topoprobe[bench]'"
+
+
 @contextmanager
 def library_threads(num_threads: int) -> Iterator[None]:
     """Let numpy's BLAS and torch use `num_threads` threads; undone on leaving.
