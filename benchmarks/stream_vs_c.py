@@ -44,7 +44,7 @@ from topoprobe.measure.devices.cpu.team import Team
 
 STREAM_TARGET, FMA_TARGET = 0.97, 0.85
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
-ROUNDS = 4_000_001
+ROUNDS = 16_000_001
 HOPS = 200_000
 
 Timer = Callable[[], float]
