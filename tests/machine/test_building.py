@@ -151,7 +151,7 @@ def test_virtual_function_is_a_partition_of_its_device() -> None:
 
 
 def test_mig_device_is_a_partition_of_its_gpu() -> None:
-    part = PartitionFact(key="mig0", address="0000:03:00.0", name="1g.10gb", partition_kind="mig")
+    part = PartitionFact(key="mig0", subject="0000:03:00.0", name="1g.10gb", partition_kind="mig")
     machine = Machine(make(Facts(source="a", tree="full", functions=TREE, partitions=(part,))))
     assert [p.parent for p in machine.all(Partition)] == ["gpu@0000:03:00.0"]
     assert len(machine.all(Gpu)) == 1
@@ -162,7 +162,7 @@ def test_sources_are_joined_by_address_and_each_fact_keeps_its_source() -> None:
     driver = Facts(
         source="driver",
         functions=(PciFact(address="0000:03:00.0", kind="gpu"),),
-        gpus=(GpuFact(address="0000:03:00.0", name="A GPU", memory_bytes=1 << 30),),
+        gpus=(GpuFact(subject="0000:03:00.0", name="A GPU", memory_bytes=1 << 30),),
     )
     document = make(driver, tree)
     (gpu,) = Machine(document).all(Gpu)

@@ -126,7 +126,7 @@ def bundle(a: str, b: str, count: int, kind: LinkKind = LinkKind.NVLINK) -> Link
 
 def test_direct_nvlinks_are_counted_and_the_pcie_class_is_kept() -> None:
     machine = tree(gpu("x", "b0"), gpu("y", "b2"), links=(bundle("x", "y", 4),))
-    pairs, missing = pairs_of(machine)
+    pairs, missing, _ = pairs_of(machine, {})
     assert [(p.path_class, p.pcie_class) for p in pairs] == [("NV4", "SYS")]
     assert missing == ()
 
@@ -159,7 +159,7 @@ def test_pairs_join_gpus_with_gpus_nics_and_drives_once() -> None:
         Nic(id="n", name="n", parent="s"),
         Nvme(id="d", name="d", parent="b0"),
     )
-    pairs, _ = pairs_of(machine)
+    pairs = pairs_of(machine, {}).pairs
     assert [(p.a, p.b, p.path_class) for p in pairs] == [
         ("x", "y", "PIX"), ("x", "n", "PIX"), ("x", "d", "PHB"),
         ("y", "n", "PIX"), ("y", "d", "PHB"),

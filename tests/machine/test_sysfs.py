@@ -10,6 +10,7 @@ from topoprobe.machine.building import build
 from topoprobe.machine.facts import Facts
 from topoprobe.machine.pcie import capability
 from topoprobe.machine.sources import sysfs
+from topoprobe.machine.sources.files import Folder
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Tool
 from topoprobe.records.machine import (
@@ -94,7 +95,7 @@ class FakeRoot:
         return folder
 
     def read(self) -> Facts:
-        return sysfs.read(self.root)
+        return sysfs.read(Folder(self.root))
 
     def document(self) -> MachineDocument:
         return build([self.read()], origin="live", tool=Tool(tool_version="0"))
@@ -340,7 +341,7 @@ def test_kernel_without_numa_has_one_memory(tmp_path: Path) -> None:
 
 
 def test_empty_root_gives_a_document_that_says_nothing_is_known(tmp_path: Path) -> None:
-    document = build([sysfs.read(tmp_path)], origin="live", tool=Tool(tool_version="0"))
+    document = build([sysfs.read(Folder(tmp_path))], origin="live", tool=Tool(tool_version="0"))
     assert [node.id for node in document.nodes] == ["host"]
     assert {m.fact for m in document.unknown} == {"packages", "numa"}
 

@@ -12,7 +12,7 @@ from topoprobe.machine.facts import Facts
 from topoprobe.machine.inventory import ENDPOINTS, FABRIC, LINKED, Inventory
 from topoprobe.machine.joining import join
 from topoprobe.machine.nodes import make_nodes
-from topoprobe.machine.paths import pairs_of
+from topoprobe.machine.paths import Told, pairs_of
 from topoprobe.machine.scrutiny import (
     doubtful_memory,
     doubtful_places,
@@ -71,20 +71,21 @@ def build(
         nodes=made.nodes,
         links=(*pcie, *peers, *sockets),
     )
-    pairs, without_class = pairs_of(Machine(draft))
+    pairs = pairs_of(Machine(draft), _told(inventory))
     renamed = (
         msgspec.structs.replace(c, subject=inventory.node_id(c.subject))
         for c in facts.contradictions
     )
     return msgspec.structs.replace(
         draft,
-        pairs=pairs,
+        pairs=pairs.pairs,
         contradictions=(
             *renamed,
             *made.contradictions,
             *lopsided,
             *odd_current_readings(pcie, inventory.functions),
             *impossible,
+            *pairs.contradictions,
         ),
         unknown=_distinct(
             (
@@ -93,11 +94,20 @@ def build(
                 *withdrawn,
                 *_unknown_endpoints(inventory, draft),
                 *unwired,
-                *without_class,
+                *pairs.unknown,
             )
         ),
         provenance=tuple(_provenance(inventory, joined.origins)),
     )
+
+
+def _told(inventory: Inventory) -> dict[frozenset[str], Told]:
+    return {
+        frozenset((inventory.node_id(p.a), inventory.node_id(p.b))): Told(
+            p.path_class, p.peer_status
+        )
+        for p in inventory.facts.pairs
+    }
 
 
 def _pcie_links(inventory: Inventory) -> Iterator[Link]:

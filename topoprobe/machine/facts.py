@@ -2,6 +2,10 @@
 
 A field that a source does not know is None or empty. Facts are joined by PCI address, os index or
 host bridge, field by field, in the order of the sources (`joining`).
+
+What a fact is about is named by its *subject*: a PCI address, or, where a source knows no
+addresses, ``gpu:I`` with the driver's number or ``nic:NAME``. `identities` finds the addresses of
+such subjects in the other sources.
 """
 
 from __future__ import annotations
@@ -11,7 +15,15 @@ from typing import Literal
 import msgspec
 
 from topoprobe.records.base import Missing
-from topoprobe.records.machine import Cache, Capability, Contradiction, LinkKind, NicPort, PortRole
+from topoprobe.records.machine import (
+    Cache,
+    Capability,
+    Contradiction,
+    Fabric,
+    LinkKind,
+    NicPort,
+    PortRole,
+)
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +39,11 @@ class HostFact(Fact, frozen=True, kw_only=True):
     is_virtual: bool | None = None
     virtualization: str | None = None
     memory_bytes: int | None = None
+    is_container: bool | None = None
+    kernel_options: tuple[str, ...] = ()
+    iommu: str | None = None
+    allowed_cpus: tuple[int, ...] = ()
+    allowed_numas: tuple[int, ...] = ()
 
 
 class PackageFact(Fact, frozen=True, kw_only=True):
@@ -45,13 +62,17 @@ class PackageFact(Fact, frozen=True, kw_only=True):
 
 
 class NumaFact(Fact, frozen=True, kw_only=True):
-    """A NUMA node; `name` says what else is known of it, such as its processor."""
+    """A NUMA node; `name` says what else is known of it, such as its processor.
+
+    `memory_of` is the subject of the GPU whose own memory it is.
+    """
 
     os_index: int
     name: str | None = None
     memory_bytes: int | None = None
     cpus: tuple[int, ...] = ()
     distances: tuple[int, ...] = ()
+    memory_of: str | None = None
 
 
 class RootFact(Fact, frozen=True, kw_only=True):
@@ -82,6 +103,11 @@ class PciFact(Fact, frozen=True, kw_only=True):
         Whether it carries a network interface; None where the source lists none at all.
     physical_function : str or None
         The function that this one is a virtual function of.
+    access_control : tuple of str or None
+        ACS controls that are on, see `records.machine.Port`.
+    bar_bytes, max_bar_bytes : int or None
+        The largest memory window of the function, and the largest that it supports (resizable
+        BAR). Windows of virtual functions do not count.
     """
 
     address: str
@@ -101,6 +127,14 @@ class PciFact(Fact, frozen=True, kw_only=True):
     has_interface: bool | None = None
     driver: str | None = None
     physical_function: str | None = None
+    power_state: str | None = None
+    slot: str | None = None
+    iommu_group: int | None = None
+    access_control: tuple[str, ...] | None = None
+    max_payload_bytes: int | None = None
+    max_read_request_bytes: int | None = None
+    bar_bytes: int | None = None
+    max_bar_bytes: int | None = None
 
 
 class NicFact(Fact, frozen=True, kw_only=True):
@@ -127,10 +161,12 @@ class MemoryDeviceFact(Fact, frozen=True, kw_only=True):
 
 
 class GpuFact(Fact, frozen=True, kw_only=True):
-    """What a driver says of a GPU."""
+    """What a driver says of a GPU; place and CPUs are those of the CPU side."""
 
-    address: str
+    subject: str
     name: str | None = None
+    numa_index: int | None = None
+    cpus: tuple[int, ...] = ()
     uuid: str | None = None
     memory_bytes: int | None = None
     bar1_bytes: int | None = None
@@ -138,13 +174,21 @@ class GpuFact(Fact, frozen=True, kw_only=True):
     driver: str | None = None
     num_nvlinks: int | None = None
     is_mig_enabled: bool | None = None
+    performance_state: str | None = None
+    memory_numa_index: int | None = None
+    module_id: int | None = None
+    partition_mode: str | None = None
+    virtualization: str | None = None
+    addressing_mode: str | None = None
+    num_pcie_replays: int | None = None
+    fabric: Fabric | None = None
 
 
 class PartitionFact(Fact, frozen=True, kw_only=True):
     """A slice of a GPU; `key` is unique on its device."""
 
     key: str
-    address: str
+    subject: str
     name: str
     partition_kind: str
 
@@ -155,9 +199,9 @@ class PeerFact(Fact, frozen=True, kw_only=True):
     Attributes
     ----------
     a : str
-        Address of the GPU.
+        Subject of the GPU.
     b : str or None
-        Address of the other end; None for an NVSwitch or CPU whose address is not told.
+        Subject of the other end; None for an NVSwitch or CPU whose address is not told.
     b_kind : str
         What the other end is.
     b_numa_index : int or None
@@ -175,6 +219,23 @@ class PeerFact(Fact, frozen=True, kw_only=True):
     bandwidth_bytes_per_s: float | None = None
 
 
+class PairFact(Fact, frozen=True, kw_only=True):
+    """What a source says of two subjects together, each unordered pair once.
+
+    Attributes
+    ----------
+    path_class : str or None
+        X, NV#, C2C, PIX, PXB, PHB, NODE or SYS.
+    peer_status : str or None
+        See `records.machine.Pair`.
+    """
+
+    a: str
+    b: str
+    path_class: str | None = None
+    peer_status: str | None = None
+
+
 class Facts(Fact, frozen=True, kw_only=True):
     """Everything that one source saw.
 
@@ -185,10 +246,13 @@ class Facts(Fact, frozen=True, kw_only=True):
     tree : str
         ``full`` if it gives every bridge of the PCI tree, ``switches`` if only switches (NCCL),
         ``none`` if it knows nothing of the tree.
+    are_peers_inferred : bool
+        Whether `peers` are concluded from something else (a matrix of classes), so that a source
+        that was told them goes first.
     unknown : tuple of Missing
-        What it tried to find out and could not; `subject` is an address or ``host``.
+        What it tried to find out and could not; `subject` is a fact's subject or ``host``.
     contradictions : tuple of Contradiction
-        What it saw that cannot be; `subject` is an address or ``host``.
+        What it saw that cannot be; `subject` is a fact's subject or ``host``.
     """
 
     source: str
@@ -204,5 +268,7 @@ class Facts(Fact, frozen=True, kw_only=True):
     gpus: tuple[GpuFact, ...] = ()
     partitions: tuple[PartitionFact, ...] = ()
     peers: tuple[PeerFact, ...] = ()
+    are_peers_inferred: bool = False
+    pairs: tuple[PairFact, ...] = ()
     unknown: tuple[Missing, ...] = ()
     contradictions: tuple[Contradiction, ...] = ()

@@ -105,6 +105,7 @@ class PciTree:
                         role=self.role(bridge),
                         maximum=bridge.maximum,
                         current=bridge.current,
+                        access_control=bridge.access_control,
                     )
                 )
         return {node: tuple(ports) for node, ports in found.items()}

@@ -36,6 +36,10 @@ class Inventory:
         self.roots = {f.root: RootFact(key=f.root) for f in facts.functions if f.root}
         self.roots.update({root.key: root for root in facts.roots})
         self._told_numas = {n.os_index for n in facts.numas}
+        self._drivers = {gpu.subject: gpu for gpu in facts.gpus}
+        self.gpus_without_address = tuple(
+            gpu.subject for gpu in facts.gpus if gpu.subject.startswith("gpu:")
+        )
 
     def of(self, kind: Kind) -> Sequence[PciFact]:
         """Return the functions of one kind, in order of their addresses."""
@@ -60,6 +64,9 @@ class Inventory:
         """Return the NUMA node of a function: told, by its CPUs, or by its host bridge."""
         if function.numa_index is not None:
             return function.numa_index
+        driver = self._drivers.get(function.address)
+        if driver is not None and driver.numa_index is not None:
+            return driver.numa_index
         by_cpus = self.numa_of_cpus(function)
         if by_cpus is not None:
             return by_cpus
@@ -90,6 +97,9 @@ class Inventory:
         """Return the CPUs near a function: told, of its host bridge, or of its NUMA node."""
         if function.cpus:
             return function.cpus
+        driver = self._drivers.get(function.address)
+        if driver is not None and driver.cpus:
+            return driver.cpus
         if function.root and self.roots[function.root].cpus:
             return self.roots[function.root].cpus
         index = self.numa_index(function)

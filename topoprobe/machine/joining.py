@@ -9,6 +9,7 @@ import msgspec
 
 from topoprobe.machine.addresses import sort_key
 from topoprobe.machine.facts import Fact, Facts, PciFact
+from topoprobe.machine.identities import with_addresses
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Contradiction
 
@@ -19,8 +20,10 @@ F = TypeVar("F", bound=Fact)
 # (`_tree_first` chooses among those).
 _MAY_DIFFER = {
     "name", "current", "nominal", "memory_bytes", "root", "parent", "role", "ports", "driver",
-    "has_interface",
+    "has_interface", "performance_state", "power_state", "num_pcie_replays", "allowed_cpus",
+    "allowed_numas",
 }  # fmt: skip
+_KEYS = {"address", "subject", "key", "os_index", "a", "b"}
 
 
 class Joined(NamedTuple):
@@ -40,7 +43,7 @@ def join(sources: Sequence[Facts]) -> Joined:
     The source with the most complete PCI tree is asked first. Bridges that only a less complete
     tree shows are left out: NCCL's files invent switches and skip root ports.
     """
-    ordered = _tree_first(sources)
+    ordered = _tree_first(with_addresses(sources))
     origins: dict[str, dict[str, tuple[str, ...]]] = {}
     contradictions: list[Contradiction] = [c for s in ordered for c in s.contradictions]
 
@@ -65,9 +68,10 @@ def join(sources: Sequence[Facts]) -> Joined:
         nics=merge("nics", lambda f: f.address or f"nic {f.key}"),
         storage=merge("storage", lambda f: f.address),
         memory_devices=merge("memory_devices", lambda f: f.address),
-        gpus=merge("gpus", lambda f: f.address),
+        gpus=merge("gpus", lambda f: f.subject),
         partitions=tuple(p for s in ordered for p in s.partitions),
         peers=_first_that_tells(ordered),
+        pairs=merge("pairs", lambda f: " ".join(sorted((f.a, f.b)))),
         unknown=_distinct(m for s in ordered for m in s.unknown),
         contradictions=tuple(contradictions),
     )
@@ -109,7 +113,7 @@ def _merge_one(
         given, changes = [], {}
         for field in fact.__struct_fields__:
             value = getattr(fact, field)
-            if value is None or value == () or field in {"address", "key", "os_index"}:
+            if value is None or value == () or field in _KEYS:
                 continue
             given.append(field)
             kept = getattr(merged, field)
@@ -150,7 +154,8 @@ def _in_order(functions: Iterable[PciFact]) -> tuple[PciFact, ...]:
 
 def _first_that_tells(sources: Sequence[Facts]) -> tuple[Any, ...]:
     """Take peer links from one source only: sources count and name them too differently to mix."""
-    return next((s.peers for s in sources if s.peers), ())
+    told = sorted((s for s in sources if s.peers), key=lambda s: s.are_peers_inferred)
+    return told[0].peers if told else ()
 
 
 def _distinct(missing: Iterable[Missing]) -> tuple[Missing, ...]:

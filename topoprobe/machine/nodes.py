@@ -59,12 +59,17 @@ class _PciFields(TypedDict):
     name: str
     model: str | None
     parent: str
-    pci_address: str
+    pci_address: str | None
     pci_class: str | None
     pci_vendor: str | None
     pci_device: str | None
     numa_index: int | None
     cpus: tuple[int, ...]
+    power_state: str | None
+    slot: str | None
+    iommu_group: int | None
+    max_payload_bytes: int | None
+    max_read_request_bytes: int | None
 
 
 def make_nodes(inventory: Inventory) -> Made:
@@ -107,6 +112,11 @@ class _Maker:
             is_virtual=host.is_virtual,
             virtualization=host.virtualization,
             memory_bytes=host.memory_bytes,
+            is_container=host.is_container,
+            kernel_options=host.kernel_options,
+            iommu=host.iommu,
+            allowed_cpus=host.allowed_cpus,
+            allowed_numas=host.allowed_numas,
         )
 
     def _packages(self) -> Iterator[Package]:
@@ -149,6 +159,7 @@ class _Maker:
                 memory_bytes=numa.memory_bytes,
                 cpus=numa.cpus,
                 distances=numa.distances,
+                memory_of=self._inventory.node_id(numa.memory_of) if numa.memory_of else None,
             )
 
     def _host_bridges(self) -> Iterator[HostBridge]:
@@ -172,11 +183,15 @@ class _Maker:
             yield PcieSwitch(**fields, ports=ports.get(fields["id"], ()))
 
     def _gpus(self) -> Iterator[Gpu]:
-        told = {gpu.address: gpu for gpu in self._facts.gpus}
+        told = {gpu.subject: gpu for gpu in self._facts.gpus}
         nvlinks = self._nvlink_counts()
-        for index, function in enumerate(self._inventory.of(Kind.GPU)):
-            gpu = told.get(function.address, GpuFact(address=function.address))
-            fields = self._pci(function, "gpu")
+        functions = self._inventory.of(Kind.GPU)
+        subjects = [*(f.address for f in functions), *self._inventory.gpus_without_address]
+        memory_numas = {n.memory_of: n.os_index for n in self._facts.numas if n.memory_of}
+        for index, subject in enumerate(subjects):
+            gpu = told.get(subject, GpuFact(subject=subject))
+            function = self._inventory.functions.get(subject)
+            fields = self._unplaced_gpu(gpu) if function is None else self._pci(function, "gpu")
             if gpu.name:
                 fields["name"] = fields["model"] = gpu.name
             if gpu.memory_bytes is None:
@@ -186,14 +201,46 @@ class _Maker:
                 index=index,
                 uuid=gpu.uuid,
                 memory_bytes=gpu.memory_bytes,
-                bar1_bytes=gpu.bar1_bytes,
+                bar1_bytes=gpu.bar1_bytes or (function.bar_bytes if function else None),
+                max_bar1_bytes=function.max_bar_bytes if function else None,
                 compute_capability=gpu.compute_capability,
-                driver=gpu.driver or function.driver,
-                num_nvlinks=(
-                    nvlinks.get(function.address) if gpu.num_nvlinks is None else gpu.num_nvlinks
-                ),
+                driver=gpu.driver or (function.driver if function else None),
+                num_nvlinks=(nvlinks.get(subject) if gpu.num_nvlinks is None else gpu.num_nvlinks),
                 is_mig_enabled=gpu.is_mig_enabled,
+                performance_state=gpu.performance_state,
+                memory_numa_index=(
+                    memory_numas.get(subject)
+                    if gpu.memory_numa_index is None
+                    else gpu.memory_numa_index
+                ),
+                module_id=gpu.module_id,
+                partition_mode=gpu.partition_mode,
+                virtualization=gpu.virtualization,
+                addressing_mode=gpu.addressing_mode,
+                num_pcie_replays=gpu.num_pcie_replays,
+                fabric=gpu.fabric,
             )
+
+    def _unplaced_gpu(self, gpu: GpuFact) -> _PciFields:
+        """Describe a GPU that its source numbers but gives no PCI address."""
+        self._miss(gpu.subject, "pci_address", "The source gives no PCI address.")
+        return {
+            "id": gpu.subject,
+            "name": gpu.subject,
+            "model": None,
+            "parent": self._inventory.numa_id(gpu.numa_index) or "host",
+            "pci_address": None,
+            "pci_class": None,
+            "pci_vendor": None,
+            "pci_device": None,
+            "numa_index": gpu.numa_index,
+            "cpus": gpu.cpus,
+            "power_state": None,
+            "slot": None,
+            "iommu_group": None,
+            "max_payload_bytes": None,
+            "max_read_request_bytes": None,
+        }
 
     def _nvlink_counts(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -220,9 +267,9 @@ class _Maker:
             )
         for part in self._facts.partitions:
             yield Partition(
-                id=f"partition@{part.address}/{part.key}",
+                id=f"partition@{part.subject}/{part.key}",
                 name=part.name,
-                parent=self._inventory.node_id(part.address),
+                parent=self._inventory.node_id(part.subject),
                 partition_kind=part.partition_kind,
             )
 
@@ -307,6 +354,11 @@ class _Maker:
             "pci_device": function.device,
             "numa_index": self._inventory.numa_index(function),
             "cpus": self._inventory.cpus(function) if is_endpoint else (),
+            "power_state": function.power_state,
+            "slot": function.slot,
+            "iommu_group": function.iommu_group,
+            "max_payload_bytes": function.max_payload_bytes,
+            "max_read_request_bytes": function.max_read_request_bytes,
         }
 
     def _miss(self, subject: str, fact: str, reason: str) -> None:

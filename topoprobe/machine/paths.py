@@ -7,12 +7,14 @@ bridge), NODE (two host bridges of one NUMA node), SYS (between NUMA nodes).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from topoprobe.machine.addresses import device_of
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import (
+    Contradiction,
     Gpu,
     HostBridge,
     LinkKind,
@@ -88,31 +90,87 @@ def pcie_class(machine: Machine, a: str, b: str) -> PathClass:
         if host is not None and host.is_virtual:
             return _flattened()
         return PathClass("PHB")
+    numa_a, numa_b = machine.numa(a), machine.numa(b)
+    if numa_a is not None and numa_b is not None and numa_a.id != numa_b.id:
+        return PathClass("SYS")
     if not above_a or not above_b:
         return PathClass(None, "It is not known where one of them is attached.")
-    numa_a, numa_b = machine.numa(a), machine.numa(b)
     if numa_a is None or numa_b is None:
         return PathClass(
             None, "Their host bridges differ and the NUMA node of at least one is unknown."
         )
-    return PathClass("NODE" if numa_a.id == numa_b.id else "SYS")
+    return PathClass("NODE")
 
 
-def pairs_of(machine: Machine) -> tuple[tuple[Pair, ...], tuple[Missing, ...]]:
-    """Return GPU-GPU, GPU-NIC and GPU-NVMe pairs, and why some have no class.
+class Told(NamedTuple):
+    """What sources say of a pair: its class, and the driver's word on peer access."""
 
-    Each unordered pair appears once, its ends in document order.
+    path_class: str | None
+    peer_status: str | None
+
+
+class Pairs(NamedTuple):
+    """All pairs, why some have no class, and where the sources contradict the tree."""
+
+    pairs: tuple[Pair, ...]
+    unknown: tuple[Missing, ...]
+    contradictions: tuple[Contradiction, ...]
+
+
+def pairs_of(machine: Machine, told: Mapping[frozenset[str], Told]) -> Pairs:
+    """Return GPU-GPU, GPU-NIC and GPU-NVMe pairs.
+
+    The tree decides; where it cannot tell, or knows nothing of a direct link, what a source said
+    stands. Each unordered pair appears once, its ends in document order.
+
+    Parameters
+    ----------
+    machine : Machine
+        The machine.
+    told : mapping
+        What the sources say, by the two node ids.
     """
     gpus = machine.all(Gpu)
     others = (*machine.all(Nic), *machine.all(Nvme))
     ends = [(one.id, two.id) for i, one in enumerate(gpus) for two in (*gpus[i + 1 :], *others)]
-    pairs, missing = [], []
+    pairs, missing, contradictions = [], [], []
     for a, b in ends:
         found, over_pcie = path_class(machine, a, b), pcie_class(machine, a, b)
-        pairs.append(Pair(a=a, b=b, path_class=found.name, pcie_class=over_pcie.name))
-        if found.reason is not None:
-            missing.append(Missing(subject=f"{a} {b}", fact="class", reason=found.reason))
-    return tuple(pairs), tuple(missing)
+        said = told.get(frozenset((a, b)), Told(None, None))
+        name = found.name
+        if said.path_class is not None and (name is None or _is_direct(said.path_class, name)):
+            name = said.path_class
+        elif said.path_class not in {None, name}:
+            contradictions.append(
+                Contradiction(
+                    subject=f"{a} {b}",
+                    fact="class",
+                    readings=(f"the tree: {name}", f"told: {said.path_class}"),
+                    meaning="A direct link that the tool does not see is down or hidden from it; "
+                    "the links are kept."
+                    if _is_direct(name or "", said.path_class or "")
+                    else "The tree and the tool that was asked place them differently; the tree "
+                    "is used.",
+                )
+            )
+        is_of_tree = over_pcie.name is not None or _is_direct(name or "", "")
+        pairs.append(
+            Pair(
+                a=a,
+                b=b,
+                path_class=name,
+                pcie_class=over_pcie.name if is_of_tree else name,
+                peer_status=said.peer_status,
+            )
+        )
+        if name is None:
+            missing.append(Missing(subject=f"{a} {b}", fact="class", reason=found.reason or ""))
+    return Pairs(tuple(pairs), tuple(missing), tuple(contradictions))
+
+
+def _is_direct(name: str, other: str) -> bool:
+    """Tell whether the first class is a direct link and the other is not."""
+    return (name.startswith("NV") or name == "C2C") and not other.startswith(("NV", "C2C"))
 
 
 def _flattened() -> PathClass:

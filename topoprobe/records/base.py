@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -70,3 +71,28 @@ class Tool(Record, frozen=True, kw_only=True):
     name: str = "topoprobe"
     tool_version: str
     revision: str | None = None
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """What a check found about one thing, the evidence, and what to do.
+
+    Attributes
+    ----------
+    level : str
+        ``OK``, ``WARN`` (worth knowing, or cannot be told from here), ``FAIL`` (costs speed or
+        does not work, and can be mended).
+    check : str
+        Name of the check, as ``link-width``; the same for every subject.
+    subject : str
+        A node id, a link id, or ``host``.
+    evidence : str
+        What was read, in one sentence with its figures.
+    fix : str or None
+        What to do, and what it gains; None where nothing needs doing.
+    """
+
+    level: Literal["OK", "WARN", "FAIL"]
+    check: str
+    subject: str
+    evidence: str
+    fix: str | None = None

@@ -56,12 +56,21 @@ class Capability(Record, frozen=True, kw_only=True):
 
 
 class Port(Record, frozen=True, kw_only=True):
-    """One PCI bridge function: a root port, or a port of a switch."""
+    """One PCI bridge function: a root port, or a port of a switch.
+
+    Attributes
+    ----------
+    access_control : tuple of str or None
+        The ACS controls that are switched on, by lspci's names (``SrcValid``, ``ReqRedir``,
+        ``CmpltRedir``, ``UpstreamFwd``…); empty if the port has ACS and all are off, None if it
+        has none or nobody could read it.
+    """
 
     address: str
     role: PortRole
     maximum: Capability | None = None
     current: Capability | None = None
+    access_control: tuple[str, ...] | None = None
 
 
 class Cache(Record, frozen=True, kw_only=True):
@@ -93,13 +102,28 @@ class Node(Record, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class Host(Node, frozen=True, kw_only=True, tag="host"):
-    """The machine itself (one operating system)."""
+    """The machine itself (one operating system).
+
+    Attributes
+    ----------
+    kernel_options : tuple of str
+        Those of the kernel's command line that concern PCI, IOMMU and NUMA.
+    iommu : str or None
+        How the IOMMU treats devices: ``off``, ``identity`` (passthrough), or ``translated``.
+    allowed_cpus, allowed_numas : tuple of int
+        What the process that read the machine may use (affinity, cgroup); empty if not known.
+    """
 
     operating_system: str | None = None
     product: str | None = None
     is_virtual: bool | None = None
     virtualization: str | None = None
     memory_bytes: int | None = None
+    is_container: bool | None = None
+    kernel_options: tuple[str, ...] = ()
+    iommu: str | None = None
+    allowed_cpus: tuple[int, ...] = ()
+    allowed_numas: tuple[int, ...] = ()
 
 
 class Package(Node, frozen=True, kw_only=True, tag="package"):
@@ -117,18 +141,28 @@ class Package(Node, frozen=True, kw_only=True, tag="package"):
 
 
 class Numa(Node, frozen=True, kw_only=True, tag="numa"):
-    """A NUMA node: memory and the CPUs near it."""
+    """A NUMA node: memory and the CPUs near it. `memory_of` is the GPU whose memory it is."""
 
     os_index: int
     memory_bytes: int | None = None
     cpus: tuple[int, ...] = ()
     distances: tuple[int, ...] = ()
+    memory_of: str | None = None
 
 
 class PciNode(Node, frozen=True, kw_only=True):
     """What every node with a PCI function has; addresses are ``dddd:bb:dd.f`` in lower case.
 
     `model` is the product's name; `name` is what people and flows call the node.
+
+    Attributes
+    ----------
+    power_state : str or None
+        Of the function when it was read, as ``D0`` or ``D3hot``; in D3 its link tells nothing.
+    iommu_group : int or None
+        Functions of one group are not kept apart from each other.
+    max_payload_bytes, max_read_request_bytes : int or None
+        As set in the function's device control register: what its packets carry at most.
     """
 
     model: str | None = None
@@ -138,6 +172,11 @@ class PciNode(Node, frozen=True, kw_only=True):
     pci_device: str | None = None
     numa_index: int | None = None
     cpus: tuple[int, ...] = ()
+    power_state: str | None = None
+    slot: str | None = None
+    iommu_group: int | None = None
+    max_payload_bytes: int | None = None
+    max_read_request_bytes: int | None = None
 
 
 class HostBridge(PciNode, frozen=True, kw_only=True, tag="host_bridge"):
@@ -152,8 +191,39 @@ class PcieSwitch(PciNode, frozen=True, kw_only=True, tag="pcie_switch"):
     ports: tuple[Port, ...] = ()
 
 
+class Fabric(Record, frozen=True, kw_only=True):
+    """A GPU's place in an NVLink fabric.
+
+    GPUs of one cluster and clique reach each other over NVLink, also between machines. A fabric
+    inside one box has no cluster: `cluster_uuid` is None there.
+    """
+
+    state: str
+    cluster_uuid: str | None = None
+    clique_id: int | None = None
+    health: str | None = None
+
+
 class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
-    """A GPU or other compute accelerator, one per PCI device."""
+    """A GPU or other compute accelerator, one per PCI device.
+
+    Attributes
+    ----------
+    bar1_bytes : int or None
+        The window through which others reach its memory.
+    max_bar1_bytes : int or None
+        The largest window that it could be given (resizable BAR).
+    performance_state : str or None
+        ``P0`` (full clocks) to ``P15``; an idle GPU rests its link too.
+    memory_numa_index : int or None
+        The NUMA node that its own memory is.
+    module_id : int or None
+        Its place on the board, which may differ from the order of PCI addresses.
+    partition_mode : str or None
+        How it is divided, as ``SPX/NPS1`` or ``mig``.
+    num_pcie_replays : int or None
+        Packets sent again since the driver was loaded.
+    """
 
     index: int | None = None
     uuid: str | None = None
@@ -163,6 +233,15 @@ class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
     driver: str | None = None
     num_nvlinks: int | None = None
     is_mig_enabled: bool | None = None
+    max_bar1_bytes: int | None = None
+    performance_state: str | None = None
+    memory_numa_index: int | None = None
+    module_id: int | None = None
+    partition_mode: str | None = None
+    virtualization: str | None = None
+    addressing_mode: str | None = None
+    num_pcie_replays: int | None = None
+    fabric: Fabric | None = None
 
 
 class Partition(PciNode, frozen=True, kw_only=True, tag="partition"):
@@ -246,13 +325,16 @@ class Pair(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The path class between two endpoints, in NVIDIA's terms: X NV# C2C PIX PXB PHB NODE SYS.
 
     None with a reason in the document's `unknown` list where the tree does not tell. `pcie_class`
-    is the class of the way over PCIe, also where a direct link makes it unnecessary.
+    is the class of the way over PCIe, also where a direct link makes it unnecessary. `peer_status`
+    is what the driver says of peer access: ``OK``, or NVIDIA's word for why not (``CNS``, ``GNS``,
+    ``TNS``, ``NS``, ``DR``, ``U``).
     """
 
     a: str
     b: str
     path_class: str | None = msgspec.field(name="class")
     pcie_class: str | None = None
+    peer_status: str | None = None
 
 
 class Contradiction(Record, frozen=True, kw_only=True):

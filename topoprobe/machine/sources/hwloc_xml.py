@@ -276,7 +276,7 @@ class _Reader:
         memory = integer(infos.get("CUDAGlobalMemorySize") or infos.get("NVMLGlobalMemorySize"))
         self._gpus.append(
             GpuFact(
-                address=address,
+                subject=address,
                 name=infos["GPUModel"],
                 uuid=infos.get("NVIDIAUUID"),
                 memory_bytes=memory * 1024 if memory else None,

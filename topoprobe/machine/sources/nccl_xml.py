@@ -179,7 +179,7 @@ class _Reader:
         sm = integer(gpu.get("sm"))
         is_amd = gpu.get("gcn") is not None
         compute = f"{sm // 10}.{sm % 10}" if sm is not None and sm > 0 and not is_amd else None
-        self._gpus.append(GpuFact(address=address, compute_capability=compute))
+        self._gpus.append(GpuFact(subject=address, compute_capability=compute))
         for child in gpu:
             kind = _PEER_KINDS.get(child.tag)
             count = integer(child.get("count"))

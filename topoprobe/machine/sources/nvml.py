@@ -133,7 +133,7 @@ class _GpuReader:
         memory = self._wanted("memory_bytes", "nvmlDeviceGetMemoryInfo")
         bar1 = self._wanted("bar1_bytes", "nvmlDeviceGetBAR1MemoryInfo")
         self.gpu = GpuFact(
-            address=self._address,
+            subject=self._address,
             name=_text(self._wanted("name", "nvmlDeviceGetName")),
             uuid=_text(self._wanted("uuid", "nvmlDeviceGetUUID")),
             memory_bytes=int(memory.total) if memory else None,
@@ -256,7 +256,7 @@ class _GpuReader:
             name = _text(ask(self._library, "nvmlDeviceGetName", device).value)
             yield PartitionFact(
                 key=f"mig{index}",
-                address=self._address,
+                subject=self._address,
                 name=name or f"MIG device {index}",
                 partition_kind="mig",
             )

@@ -12,6 +12,7 @@ from topoprobe.machine.building import build
 from topoprobe.machine.devices import Kind, kind_of
 from topoprobe.machine.facts import Facts
 from topoprobe.machine.sources import detect
+from topoprobe.machine.sources.files import Files, Folder
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import decode_as
 from topoprobe.records.machine import MachineDocument
@@ -27,38 +28,45 @@ def scan_live(captured_at: str | None = None, root: Path = Path("/")) -> Machine
     root : Path
         Folder that holds ``sys`` and ``proc``.
     """
-    from topoprobe.machine.sources import nvml, sysfs
+    from topoprobe.machine.sources import kfd, nvml, sysfs
 
-    sources = [sysfs.read(root)]
+    files = Folder(root)
+    sources = [sysfs.read(files)]
+    if kfd.matches(files):
+        sources.append(kfd.read(files))
     library = nvml.load()
     sources.append(nvml.unavailable(library) if isinstance(library, str) else nvml.read(library))
     return build(sources, origin="live", tool=_tool(), captured_at=captured_at)
 
 
-def scan_files(files: Sequence[tuple[str, bytes]]) -> MachineDocument:
+def scan_files(recordings: Sequence[tuple[str, bytes | Files]]) -> MachineDocument:
     """Read recordings of one machine; several are joined by PCI address.
 
     Parameters
     ----------
-    files : sequence of (str, bytes)
+    recordings : sequence of (str, bytes or Files)
         Name and content of each; the format is told from the content.
 
     Raises
     ------
     UsageError
-        If a machine document of topoprobe is given together with other files.
+        If a machine document of topoprobe is given together with others, or the recordings cannot
+        be of one machine.
     InputError
-        If a file is not what it seems to be.
+        If a recording is not what it seems to be.
     """
     sources: list[Facts] = []
-    for name, packed in files:
-        data = detect.unpack(packed, name)
-        found = detect.detect(data, name)
-        if found == "document":
-            if len(files) > 1:
+    for name, content in recordings:
+        base = Path(name).name
+        if isinstance(content, Files):
+            sources += detect.read_tree(content, base)
+            continue
+        data = detect.unpack(content, name)
+        if detect.is_document(data):
+            if len(recordings) > 1:
                 raise UsageError(f"{name} is a machine document, which is complete; give it alone.")
             return decode_as(data, MachineDocument, name)
-        sources.append(_read(found, data, name))
+        sources += detect.read_file(data, base)
     _refuse_strangers(sources)
     return build(sources, origin="recorded", tool=_tool())
 
@@ -78,17 +86,6 @@ def _refuse_strangers(sources: Sequence[Facts]) -> None:
                 f"{first} and {second} have no GPU in common, so they are not of one machine; "
                 "scan them one by one."
             )
-
-
-def _read(found: detect.Format, data: bytes, name: str) -> Facts:
-    base = Path(name).name
-    if found == "nccl-xml":
-        from topoprobe.machine.sources import nccl_xml
-
-        return nccl_xml.read(data, base)
-    from topoprobe.machine.sources import hwloc_xml
-
-    return hwloc_xml.read(data, base)
 
 
 def _tool() -> Tool:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from topoprobe.machine.addresses import parse_cpu_list
 from topoprobe.machine.facts import NumaFact, PackageFact
-from topoprobe.machine.sources.sysfs.files import Files
+from topoprobe.machine.sources.files import Files
 from topoprobe.records.machine import Cache
 from topoprobe.units import parse_size
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from topoprobe.machine.addresses import normal_address
 from topoprobe.machine.facts import NicFact, StorageFact
-from topoprobe.machine.sources.sysfs.files import Files
+from topoprobe.machine.sources.files import Files
 from topoprobe.records.machine import NicPort
 
 _NET, _VERBS = "sys/class/net", "sys/class/infiniband"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from topoprobe.machine.facts import HostFact
+from topoprobe.machine.sources.files import Files
 from topoprobe.machine.sources.sysfs.cpu import total_memory
-from topoprobe.machine.sources.sysfs.files import Files
 
 # Makers and products of virtual machines, as their firmware names them.
 _GUESTS = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from topoprobe.machine.addresses import normal_address, parse_cpu_list
 from topoprobe.machine.facts import PciFact, RootFact
 from topoprobe.machine.pcie import capability, parse_speed, parse_width
-from topoprobe.machine.sources.sysfs.files import Files
+from topoprobe.machine.sources.files import Files
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Capability, PortRole
 

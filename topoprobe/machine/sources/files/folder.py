@@ -1,14 +1,15 @@
-"""Reading small files below a root folder, where a missing one is an answer and not an error."""
+"""The tree below a folder: the live machine's root, or a copy of another's."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
+from topoprobe.machine.sources.files.base import Files
 
-class Files:
-    """The files below one root.
+
+class Folder(Files):
+    """The files below a folder.
 
     Plain strings and system calls: a large server has thousands of these files, and `pathlib`
     costs more than the kernel does.
@@ -35,19 +36,6 @@ class Files:
         finally:
             os.close(descriptor)
 
-    def text(self, path: str, max_bytes: int = 4096) -> str | None:
-        """Return the first bytes of a file as stripped text, or None if it cannot be read."""
-        data = self.data(path, max_bytes)
-        return None if data is None else data.decode("utf-8", "replace").strip()
-
-    def number(self, path: str) -> int | None:
-        """Return a decimal integer, or None."""
-        text = self.text(path)
-        try:
-            return int(text) if text is not None else None
-        except ValueError:
-            return None
-
     def names(self, path: str) -> list[str]:
         """Return the sorted names in a folder; none if there is no such folder."""
         try:
@@ -61,12 +49,3 @@ class Files:
             return os.readlink(f"{self._root}/{path}")  # noqa: PTH115
         except OSError:
             return None
-
-    def numbered(self, path: str, prefix: str) -> Iterator[tuple[int, str]]:
-        """Yield the number and path of each entry such as ``node0``, in order of the number."""
-        found = []
-        for name in self.names(path):
-            number = name.removeprefix(prefix)
-            if name.startswith(prefix) and number.isdecimal():
-                found.append((int(number), f"{path}/{name}"))
-        yield from sorted(found)

@@ -1,0 +1,16 @@
+"""AMD's kernel driver (KFD): GPUs, CPUs and the links between them, below `topology/nodes`."""
+
+from __future__ import annotations
+
+from topoprobe.machine.facts import Facts
+from topoprobe.machine.sources.files import Files
+
+
+def matches(files: Files) -> bool:
+    """Tell whether a tree holds such files."""
+    return False
+
+
+def read(files: Files, name: str = "") -> Facts:
+    """Read them."""
+    return Facts(source=name)

@@ -1,0 +1,1 @@
+"""What `lspci` prints, each of its outputs in a file."""
