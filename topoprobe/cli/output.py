@@ -9,21 +9,37 @@ import tempfile
 from pathlib import Path
 
 from topoprobe.errors import InputError, UsageError
+from topoprobe.units import format_bytes
 
 
-def read_input(name: str) -> bytes:
+def read_input(name: str, max_bytes: int | None = None) -> bytes:
     """Read a file, or stdin for ``-``.
+
+    Parameters
+    ----------
+    name : str
+        Path of the file.
+    max_bytes : int, optional
+        A bigger one is refused, before all of it is read.
 
     Raises
     ------
     InputError
-        If there is no such file, or it cannot be read.
+        If there is no such file, it cannot be read, or it is too big.
     """
+    data = _read_up_to(name, -1 if max_bytes is None else max_bytes + 1)
+    if max_bytes is not None and len(data) > max_bytes:
+        called = "stdin" if name == "-" else name
+        raise InputError(f"{called} has more than {format_bytes(max_bytes)}; it is not read.")
+    return data
+
+
+def _read_up_to(name: str, num_bytes: int) -> bytes:
     if name == "-":
-        return sys.stdin.buffer.read()
-    path = Path(name)
+        return sys.stdin.buffer.read(num_bytes)
     try:
-        return path.read_bytes()
+        with Path(name).open("rb") as file:
+            return file.read(num_bytes)
     except FileNotFoundError as error:
         raise InputError(f"{name} does not exist; give the path of a file.") from error
     except IsADirectoryError as error:

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from topoprobe.cli.machines import SOURCES_HELP, read_machine
 from topoprobe.cli.options import Force, Quiet
-from topoprobe.cli.output import read_input, refuse_existing, write_output
+from topoprobe.cli.output import refuse_existing, write_output
 from topoprobe.cli.terminal import note
 from topoprobe.errors import UsageError
-from topoprobe.records.machine import MachineDocument
 
 _EPILOG = (
     "Examples:\n\n"
@@ -29,10 +29,7 @@ def register(app: typer.Typer) -> None:
 def run(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Recordings of one machine: NCCL or hwloc XML, or a machine document; their "
-            "format is detected. Without any, this machine is read."
-        ),
+        typer.Argument(help=SOURCES_HELP),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the machine document, and nothing else.")
@@ -47,7 +44,7 @@ def run(
     """Find out how a machine is wired: tree, path matrix, and what cannot be known."""
     is_document = _is_document(output, as_json)
     refuse_existing(output, force)
-    document = _scan(sources or [])
+    document = read_machine(sources or [])
     if is_document:
         from topoprobe.records.documents import encode
 
@@ -71,21 +68,6 @@ def _is_document(output: str, as_json: bool) -> bool:
         f"{output} has a suffix that says no format; end it in .json (the document)"
         + ("." if as_json else " or .txt (the drawing).")
     )
-
-
-def _scan(sources: list[str]) -> MachineDocument:
-    from topoprobe.machine.sources.scan import scan_files, scan_live
-
-    if sources:
-        return scan_files([(_called(name), read_input(name)) for name in sources])
-    import datetime
-
-    now = datetime.datetime.now(datetime.UTC)
-    return scan_live(captured_at=now.isoformat(timespec="seconds"))
-
-
-def _called(name: str) -> str:
-    return "stdin" if name == "-" else name
 
 
 def _width(output: str) -> int:

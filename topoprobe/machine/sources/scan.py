@@ -71,6 +71,20 @@ def scan_files(recordings: Sequence[tuple[str, bytes | Files]]) -> MachineDocume
     return build(sources, origin="recorded", tool=_tool())
 
 
+def make_up(text: str) -> MachineDocument | None:
+    """Build a made-up machine; None if the text is neither a name nor a short text of one.
+
+    Raises
+    ------
+    InputError
+        If it is a short text with a mistake.
+    """
+    from topoprobe.machine import synthetic
+
+    facts = synthetic.machine_facts(text)
+    return None if facts is None else build([facts], origin="synthetic", tool=_tool())
+
+
 def _refuse_strangers(sources: Sequence[Facts]) -> None:
     """Refuse recordings that cannot be of one machine: both have GPUs, and none in common."""
     gpus = [
