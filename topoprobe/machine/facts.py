@@ -64,12 +64,14 @@ class PackageFact(Fact, frozen=True, kw_only=True):
 class NumaFact(Fact, frozen=True, kw_only=True):
     """A NUMA node; `name` says what else is known of it, such as its processor.
 
-    `memory_of` is the subject of the GPU whose own memory it is.
+    `memory_of` is the subject of the GPU whose own memory it is; `num_cpus` is given where a source
+    counts the logical CPUs and does not say which they are.
     """
 
     os_index: int
     name: str | None = None
     memory_bytes: int | None = None
+    num_cpus: int | None = None
     cpus: tuple[int, ...] = ()
     distances: tuple[int, ...] = ()
     memory_of: str | None = None
@@ -142,6 +144,8 @@ class NicFact(Fact, frozen=True, kw_only=True):
 
     key: str
     address: str | None = None
+    model: str | None = None
+    is_bond: bool | None = None
     ports: tuple[NicPort, ...] = ()
 
 
@@ -171,6 +175,8 @@ class GpuFact(Fact, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     bar1_bytes: int | None = None
     compute_capability: str | None = None
+    architecture: str | None = None
+    hive_id: str | None = None
     driver: str | None = None
     num_nvlinks: int | None = None
     is_mig_enabled: bool | None = None

@@ -157,6 +157,7 @@ class _Maker:
                 parent=f"package:{around[0]}" if around else "host",
                 os_index=numa.os_index,
                 memory_bytes=numa.memory_bytes,
+                num_cpus=numa.num_cpus,
                 cpus=numa.cpus,
                 distances=numa.distances,
                 memory_of=self._inventory.node_id(numa.memory_of) if numa.memory_of else None,
@@ -204,6 +205,8 @@ class _Maker:
                 bar1_bytes=gpu.bar1_bytes or (function.bar_bytes if function else None),
                 max_bar1_bytes=function.max_bar_bytes if function else None,
                 compute_capability=gpu.compute_capability,
+                architecture=gpu.architecture,
+                hive_id=gpu.hive_id,
                 driver=gpu.driver or (function.driver if function else None),
                 num_nvlinks=(nvlinks.get(subject) if gpu.num_nvlinks is None else gpu.num_nvlinks),
                 is_mig_enabled=gpu.is_mig_enabled,
@@ -276,16 +279,25 @@ class _Maker:
     def _nics(self) -> Iterator[Nic]:
         told = {nic.address: nic for nic in self._facts.nics}
         for function in self._inventory.of(Kind.NIC):
-            ports = self._ports(function, told.get(function.address, NicFact(key="")))
+            nic = told.get(function.address, NicFact(key=""))
+            ports = self._ports(function, nic)
             fields = self._pci(function, "nic")
             # People and flows call a NIC by its interface.
             fields["name"] = ports[0].name if ports else function.address
-            yield Nic(**fields, ports=ports, driver=function.driver)
+            fields["model"] = fields["model"] or nic.model
+            yield Nic(**fields, ports=ports, is_bond=nic.is_bond, driver=function.driver)
         for nic in self._facts.nics:
             if nic.address is None:
                 node_id = f"nic:{nic.key}"
                 self._miss(node_id, "pci_address", "The source gives no PCI address.")
-                yield Nic(id=node_id, name=nic.key, parent="host", ports=nic.ports)
+                yield Nic(
+                    id=node_id,
+                    name=nic.key,
+                    model=nic.model,
+                    parent="host",
+                    ports=nic.ports,
+                    is_bond=nic.is_bond,
+                )
 
     def _ports(self, function: PciFact, nic: NicFact) -> tuple[NicPort, ...]:
         link = function.nominal or function.maximum or function.current

@@ -141,10 +141,14 @@ class Package(Node, frozen=True, kw_only=True, tag="package"):
 
 
 class Numa(Node, frozen=True, kw_only=True, tag="numa"):
-    """A NUMA node: memory and the CPUs near it. `memory_of` is the GPU whose memory it is."""
+    """A NUMA node: memory and the CPUs near it. `memory_of` is the GPU whose memory it is.
+
+    `num_cpus` counts the logical CPUs where no source says which they are.
+    """
 
     os_index: int
     memory_bytes: int | None = None
+    num_cpus: int | None = None
     cpus: tuple[int, ...] = ()
     distances: tuple[int, ...] = ()
     memory_of: str | None = None
@@ -213,6 +217,10 @@ class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
         The window through which others reach its memory.
     max_bar1_bytes : int or None
         The largest window that it could be given (resizable BAR).
+    architecture : str or None
+        What code for it is compiled for, by AMD's names (``gfx90a``).
+    hive_id : str or None
+        GPUs of one xGMI hive reach each other over xGMI.
     performance_state : str or None
         ``P0`` (full clocks) to ``P15``; an idle GPU rests its link too.
     memory_numa_index : int or None
@@ -230,6 +238,8 @@ class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
     memory_bytes: int | None = None
     bar1_bytes: int | None = None
     compute_capability: str | None = None
+    architecture: str | None = None
+    hive_id: str | None = None
     driver: str | None = None
     num_nvlinks: int | None = None
     is_mig_enabled: bool | None = None
@@ -251,9 +261,10 @@ class Partition(PciNode, frozen=True, kw_only=True, tag="partition"):
 
 
 class Nic(PciNode, frozen=True, kw_only=True, tag="nic"):
-    """One PCI function with network ports."""
+    """One PCI function with network ports; a bond is several that Linux shows as one."""
 
     ports: tuple[NicPort, ...] = ()
+    is_bond: bool | None = None
     driver: str | None = None
 
 
