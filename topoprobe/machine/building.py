@@ -104,7 +104,7 @@ def build(
 def _told(inventory: Inventory) -> dict[frozenset[str], Told]:
     return {
         frozenset((inventory.node_id(p.a), inventory.node_id(p.b))): Told(
-            p.path_class, p.peer_status
+            p.path_class, p.peer_status, p.pcie_class
         )
         for p in inventory.facts.pairs
     }
@@ -159,9 +159,11 @@ def _unknown_endpoints(inventory: Inventory, draft: MachineDocument) -> Iterator
             reason = reasons.get((address, "numa_index"), silence)
             yield Missing(subject=node.id, fact="numa_index", reason=reason)
         link = above.get(node.id)
-        if link is None:
+        if link is None or link.a == "host":
             yield Missing(subject=node.id, fact="parent", reason=silence)
-        elif link.nominal is None or link.nominal.bandwidth_bytes_per_s is None:
+        if link is not None and (
+            link.nominal is None or link.nominal.bandwidth_bytes_per_s is None
+        ):
             reason = reasons.get((address, "maximum"), silence)
             yield Missing(subject=link.id, fact="nominal", reason=reason)
 

@@ -188,6 +188,9 @@ class GpuFact(Fact, frozen=True, kw_only=True):
     addressing_mode: str | None = None
     num_pcie_replays: int | None = None
     fabric: Fabric | None = None
+    max_nvlinks: int | None = None
+    chassis_slot: int | None = None
+    chassis_tray: int | None = None
 
 
 class PartitionFact(Fact, frozen=True, kw_only=True):
@@ -232,6 +235,8 @@ class PairFact(Fact, frozen=True, kw_only=True):
     ----------
     path_class : str or None
         X, NV#, C2C, PIX, PXB, PHB, NODE or SYS.
+    pcie_class : str or None
+        The same of the way over PCIe, from a source that looks at nothing else.
     peer_status : str or None
         See `records.machine.Pair`.
     """
@@ -239,6 +244,7 @@ class PairFact(Fact, frozen=True, kw_only=True):
     a: str
     b: str
     path_class: str | None = None
+    pcie_class: str | None = None
     peer_status: str | None = None
 
 

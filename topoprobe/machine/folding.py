@@ -120,9 +120,13 @@ class PciTree:
         ]
 
     def link(self, function: PciFact, node_id: str) -> Link | None:
-        """Return the link from a switch's upstream port or an endpoint to what is above it."""
+        """Return the link from a switch's upstream port or an endpoint to what is above it.
+
+        A driver tells of a link but not where it leads: that one begins at the host.
+        """
         above = self.above(function)
-        if above is None:
+        tells = function.current or function.nominal or function.maximum
+        if above is None and tells is None:
             return None
         port = self.parent(function)
         if port is not None and self.role(port) is PortRole.UPSTREAM:
@@ -135,7 +139,7 @@ class PciTree:
         return Link(
             id=f"pcie@{function.address}",
             kind=LinkKind.PCIE,
-            a=above.node_id,
+            a=above.node_id if above else "host",
             b=node_id,
             a_port=port.address if port else None,
             b_port=function.address,

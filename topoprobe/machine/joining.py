@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from topoprobe.machine.addresses import sort_key
-from topoprobe.machine.facts import Fact, Facts, PciFact
+from topoprobe.machine.facts import Fact, Facts, PartitionFact, PciFact
 from topoprobe.machine.identities import with_addresses
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Contradiction
@@ -69,7 +69,7 @@ def join(sources: Sequence[Facts]) -> Joined:
         storage=merge("storage", lambda f: f.address),
         memory_devices=merge("memory_devices", lambda f: f.address),
         gpus=merge("gpus", lambda f: f.subject),
-        partitions=tuple(p for s in ordered for p in s.partitions),
+        partitions=_first_of_each(p for s in ordered for p in s.partitions),
         peers=_first_that_tells(ordered),
         pairs=merge("pairs", lambda f: " ".join(sorted((f.a, f.b)))),
         unknown=_distinct(m for s in ordered for m in s.unknown),
@@ -156,6 +156,13 @@ def _first_that_tells(sources: Sequence[Facts]) -> tuple[Any, ...]:
     """Take peer links from one source only: sources count and name them too differently to mix."""
     told = sorted((s for s in sources if s.peers), key=lambda s: s.are_peers_inferred)
     return told[0].peers if told else ()
+
+
+def _first_of_each(partitions: Iterable[PartitionFact]) -> tuple[PartitionFact, ...]:
+    found: dict[tuple[str, str], PartitionFact] = {}
+    for partition in partitions:
+        found.setdefault((partition.subject, partition.key), partition)
+    return tuple(found.values())
 
 
 def _distinct(missing: Iterable[Missing]) -> tuple[Missing, ...]:

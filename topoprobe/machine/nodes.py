@@ -222,6 +222,9 @@ class _Maker:
                 addressing_mode=gpu.addressing_mode,
                 num_pcie_replays=gpu.num_pcie_replays,
                 fabric=gpu.fabric,
+                max_nvlinks=gpu.max_nvlinks,
+                chassis_slot=gpu.chassis_slot,
+                chassis_tray=gpu.chassis_tray,
             )
 
     def _unplaced_gpu(self, gpu: GpuFact) -> _PciFields:

@@ -103,10 +103,11 @@ def pcie_class(machine: Machine, a: str, b: str) -> PathClass:
 
 
 class Told(NamedTuple):
-    """What sources say of a pair: its class, and the driver's word on peer access."""
+    """What sources say of a pair: its class, that over PCIe alone, and peer access."""
 
     path_class: str | None
     peer_status: str | None
+    pcie_class: str | None = None
 
 
 class Pairs(NamedTuple):
@@ -135,9 +136,19 @@ def pairs_of(machine: Machine, told: Mapping[frozenset[str], Told]) -> Pairs:
     ends = [(one.id, two.id) for i, one in enumerate(gpus) for two in (*gpus[i + 1 :], *others)]
     pairs, missing, contradictions = [], [], []
     for a, b in ends:
-        found, over_pcie = path_class(machine, a, b), pcie_class(machine, a, b)
+        found, by_tree = path_class(machine, a, b), pcie_class(machine, a, b).name
         said = told.get(frozenset((a, b)), Told(None, None))
-        name = found.name
+        name = found.name or said.pcie_class
+        over_pcie = by_tree or said.pcie_class
+        if by_tree and said.pcie_class not in {None, by_tree}:
+            contradictions.append(
+                Contradiction(
+                    subject=f"{a} {b}",
+                    fact="pcie_class",
+                    readings=(f"the tree: {by_tree}", f"told: {said.pcie_class}"),
+                    meaning="The tree and the driver place them differently; the tree is used.",
+                )
+            )
         if said.path_class is not None and (name is None or _is_direct(said.path_class, name)):
             name = said.path_class
         elif said.path_class not in {None, name}:
@@ -153,13 +164,13 @@ def pairs_of(machine: Machine, told: Mapping[frozenset[str], Told]) -> Pairs:
                     "is used.",
                 )
             )
-        is_of_tree = over_pcie.name is not None or _is_direct(name or "", "")
+        is_of_tree = over_pcie is not None or _is_direct(name or "", "")
         pairs.append(
             Pair(
                 a=a,
                 b=b,
                 path_class=name,
-                pcie_class=over_pcie.name if is_of_tree else name,
+                pcie_class=over_pcie if is_of_tree else name,
                 peer_status=said.peer_status,
             )
         )

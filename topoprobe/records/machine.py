@@ -199,10 +199,12 @@ class Fabric(Record, frozen=True, kw_only=True):
     """A GPU's place in an NVLink fabric.
 
     GPUs of one cluster and clique reach each other over NVLink, also between machines. A fabric
-    inside one box has no cluster: `cluster_uuid` is None there.
+    inside one box has no cluster: `cluster_uuid` is None there. `status` is how joining it ended,
+    ``success`` or the driver's words for what failed.
     """
 
     state: str
+    status: str | None = None
     cluster_uuid: str | None = None
     clique_id: int | None = None
     health: str | None = None
@@ -231,6 +233,10 @@ class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
         How it is divided, as ``SPX/NPS1`` or ``mig``.
     num_pcie_replays : int or None
         Packets sent again since the driver was loaded.
+    max_nvlinks : int or None
+        NVLinks that it has, whether they are up or not.
+    chassis_slot, chassis_tray : int or None
+        Where its compute tray sits in the rack's chassis.
     """
 
     index: int | None = None
@@ -252,6 +258,9 @@ class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
     addressing_mode: str | None = None
     num_pcie_replays: int | None = None
     fabric: Fabric | None = None
+    max_nvlinks: int | None = None
+    chassis_slot: int | None = None
+    chassis_tray: int | None = None
 
 
 class Partition(PciNode, frozen=True, kw_only=True, tag="partition"):
