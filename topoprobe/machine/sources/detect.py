@@ -15,7 +15,9 @@ from typing import IO, Any, BinaryIO, cast
 
 from topoprobe.errors import InputError
 from topoprobe.machine.facts import Facts
+from topoprobe.machine.sources import unread
 from topoprobe.machine.sources.files import Files
+from topoprobe.machine.sources.files.rooted import Below, Inside
 
 XML_FORMATS = {
     "system": "nccl_xml",
@@ -31,15 +33,19 @@ TEXT_FORMATS = (
     "lspci.tree",
 )
 TREE_FORMATS = ("sysfs", "kfd", "infiniband")
+# What people copy without the folders above it.
+_FOLDERS_GIVEN_ALONE = ("sys", "nodes")
+_MAX_FOLDERS_ABOVE, _MAX_FOLDERS_BESIDE = 8, 64
 
 MAX_BYTES = 64 << 20
 _READABLE = (
     "hwloc, NCCL or RCCL XML, `nvidia-smi topo -m`, `-q -x` or `nvlink -s`, `lspci -vvv`, a copied "
     "/sys tree, or a document of topoprobe"
 )
-# The first element after declarations, comments and blank lines.
-_ROOT_TAG = re.compile(rb"<([A-Za-z_][\w.-]*)")
-_NOT_AN_ELEMENT = re.compile(rb"<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL)
+_ELEMENT = re.compile(rb"<([A-Za-z_][\w.-]*)")
+# What may stand before the first element, and how each of it ends.
+_PROLOGUE = ((b"<!--", b"-->"), (b"<?", b"?>"))
+_DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*")
 # Colours and underlines that a terminal's copy still has.
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -95,34 +101,63 @@ def read_file(data: bytes, name: str) -> list[Facts]:
     start = _start(data)
     if not start:
         raise InputError(f"{name} is empty; expected {_READABLE}.")
-    if start.startswith(b"<"):
-        match = _ROOT_TAG.search(_NOT_AN_ELEMENT.sub(b"", start))
-        tag = match[1].decode() if match else ""
-        if tag in XML_FORMATS:
-            return [_reader(XML_FORMATS[tag]).read(data, name)]
-        raise InputError(f"{name} is XML with the root <{tag}>; expected {_READABLE}.")
+    tag = _root_tag(start)
+    if tag in XML_FORMATS:
+        return [_reader(XML_FORMATS[tag]).read(data, name)]
     text = plain_text(data)
     found = [] if text is None else [r for r in _readers(TEXT_FORMATS) if r.matches(text)]
-    if not found:
-        raise InputError(f"{name} is of an unknown format; expected {_READABLE}.")
-    return [reader.read(text, name) for reader in found]
+    if found:
+        return [reader.read(text, name) for reader in found]
+    advice = unread.advice(start, tag)
+    if advice is not None:
+        raise InputError(f"{name} is {advice}.")
+    what = f"is XML with the root <{tag}>" if tag else "is of an unknown format"
+    raise InputError(f"{name} {what}; expected {_READABLE}.")
 
 
 def read_tree(files: Files, name: str) -> list[Facts]:
-    """Read a folder or an archive of small files.
+    """Read a folder or an archive of small files, wherever in it the machine is.
 
     Raises
     ------
     InputError
-        If nothing in it is known.
+        If nothing in it is known, or it holds several machines.
     """
-    found = [reader for reader in _readers(TREE_FORMATS) if reader.matches(files)]
-    if not found:
-        raise InputError(
-            f"{name} holds none of the files that are known: sys/bus/pci/devices (a copy of /sys "
-            "and /proc), nodes/*/properties (KFD), or */ports/* (class infiniband)."
-        )
-    return [reader.read(files, name) for reader in found]
+    for roots in _possible_roots(files):
+        machines = []
+        for called, root in roots:
+            readers = [reader for reader in _readers(TREE_FORMATS) if reader.matches(root)]
+            if readers:
+                machines.append((called, root, readers))
+        if len(machines) > 1:
+            names = ", ".join(called for called, _, _ in machines)
+            raise InputError(f"{name} holds several machines ({names}); give one of them.")
+        for _, root, readers in machines:
+            return [reader.read(root, name) for reader in readers]
+    raise InputError(
+        f"{name} holds none of the files that are known: sys/bus/pci/devices (a copy of /sys "
+        "and /proc), nodes/*/properties (KFD), or */ports/* (class infiniband)."
+    )
+
+
+def _possible_roots(files: Files) -> Iterator[list[tuple[str, Files]]]:
+    """Yield where the tree of a machine may start, nearest first.
+
+    That is the root itself; a folder of it, as tar packs them; or the root is one folder of what
+    readers expect, such as `/sys` alone.
+    """
+    yield [("", files)]
+    for folder in _FOLDERS_GIVEN_ALONE:
+        yield [("", Inside(files, folder))]
+    level = files
+    for _ in range(_MAX_FOLDERS_ABOVE):
+        names = [name for name in level.names("") if level.names(name)]
+        if not names or len(names) > _MAX_FOLDERS_BESIDE:
+            return
+        yield [(name, Below(level, name)) for name in names]
+        if len(names) > 1:
+            return
+        level = Below(level, names[0])
 
 
 def plain_text(data: bytes) -> str | None:
@@ -139,6 +174,31 @@ def _readers(names: tuple[str, ...]) -> Iterator[Any]:
 
 def _reader(name: str) -> Any:
     return importlib.import_module(f"topoprobe.machine.sources.{name}")
+
+
+def _root_tag(start: bytes) -> str:
+    """Return the first element's tag, after comments and declarations; empty if it is no XML."""
+    at = 0
+    while start.startswith(b"<", at):
+        element = _ELEMENT.match(start, at)
+        if element:
+            return element[1].decode("utf-8", "replace")
+        at = _end_of_prologue(start, at)
+        while at < len(start) and start[at] in b" \t\r\n":
+            at += 1
+    return ""
+
+
+def _end_of_prologue(start: bytes, at: int) -> int:
+    """Return where the comment or declaration at a place ends; the end of all if it does not."""
+    doctype = _DOCTYPE.match(start, at)
+    if doctype:
+        is_long = start.startswith(b"[", doctype.end())
+        at, closing = doctype.end(), b"]>" if is_long else b">"
+    else:
+        closing = next((end for begin, end in _PROLOGUE if start.startswith(begin, at)), b"")
+    found = start.find(closing, at) if closing else -1
+    return len(start) if found < 0 else found + len(closing)
 
 
 def _start(data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from topoprobe.machine.devices import Kind, kind_of
 from topoprobe.machine.facts import Facts
 from topoprobe.machine.sources import detect
 from topoprobe.machine.sources.files import Files, Folder
+from topoprobe.machine.sources.files.archive import Archive
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import decode_as
 from topoprobe.records.machine import MachineDocument
@@ -62,6 +63,9 @@ def scan_files(recordings: Sequence[tuple[str, bytes | Files]]) -> MachineDocume
             sources += detect.read_tree(content, base)
             continue
         data = detect.unpack(content, name)
+        if detect.is_archive(data):
+            sources += detect.read_tree(Archive.read(data, name), base)
+            continue
         if detect.is_document(data):
             if len(recordings) > 1:
                 raise UsageError(f"{name} is a machine document, which is complete; give it alone.")

@@ -5,6 +5,6 @@ copied folder, or an archive.
 """
 
 from topoprobe.machine.sources.files.base import Files
-from topoprobe.machine.sources.files.folder import Folder
+from topoprobe.machine.sources.files.folder import Copy, Folder
 
-__all__ = ["Files", "Folder"]
+__all__ = ["Copy", "Files", "Folder"]

@@ -24,7 +24,8 @@ class Files(ABC):
     def text(self, path: str, max_bytes: int = 4096) -> str | None:
         """Return the first bytes of a file as stripped text, or None if it cannot be read."""
         data = self.data(path, max_bytes)
-        return None if data is None else data.decode("utf-8", "replace").strip()
+        # tar pads what shrinks while it is packed, as every file of /sys does, with zeros.
+        return None if data is None else data.rstrip(b"\0").decode("utf-8", "replace").strip()
 
     def number(self, path: str) -> int | None:
         """Return a decimal integer, or None."""
