@@ -33,8 +33,6 @@ TEXT_FORMATS = (
     "lspci.tree",
 )
 TREE_FORMATS = ("sysfs", "kfd", "infiniband")
-# What people copy without the folders above it.
-_FOLDERS_GIVEN_ALONE = ("sys", "nodes")
 _MAX_FOLDERS_ABOVE, _MAX_FOLDERS_BESIDE = 8, 64
 
 MAX_BYTES = 64 << 20
@@ -141,14 +139,13 @@ def read_tree(files: Files, name: str) -> list[Facts]:
 
 
 def _possible_roots(files: Files) -> Iterator[list[tuple[str, Files]]]:
-    """Yield where the tree of a machine may start, nearest first.
+    """Yield where the tree of a machine may start, likeliest first.
 
-    That is the root itself; a folder of it, as tar packs them; or the root is one folder of what
-    readers expect, such as `/sys` alone.
+    The root may be `/sys` alone; or it is as on the machine; or that is in a folder of it, as tar
+    packs them.
     """
+    yield [("", Inside(files, "sys"))]
     yield [("", files)]
-    for folder in _FOLDERS_GIVEN_ALONE:
-        yield [("", Inside(files, folder))]
     level = files
     for _ in range(_MAX_FOLDERS_ABOVE):
         names = [name for name in level.names("") if level.names(name)]
