@@ -25,6 +25,12 @@ def normal_address(text: str) -> str | None:
     return f"{domain:04x}:{bus:02x}:{device:02x}.{function}"
 
 
+def last_address(path: str | None) -> str | None:
+    """Return the last PCI address in a path below /sys/devices: the function a device hangs on."""
+    addresses = [a for part in (path or "").split("/") if (a := normal_address(part))]
+    return addresses[-1] if addresses else None
+
+
 def device_of(address: str) -> str:
     """Return the address without its function: what all functions of one card share."""
     return address.rpartition(".")[0]

@@ -120,6 +120,8 @@ def _pcie_links(inventory: Inventory) -> Iterator[Link]:
         if kind is Kind.BRIDGE:
             continue
         link = inventory.tree.link(function, inventory.node_id(function.address))
+        if link is not None and link.a == "host":
+            link = msgspec.structs.replace(link, a=inventory.above(function))
         # A function that sits on a root bus and is nobody's device is part of the chip set.
         if link is not None and (link.a_port or kind in LINKED):
             yield link

@@ -56,9 +56,12 @@ class Inventory:
         return f"{kind}@{subject}"
 
     def above(self, function: PciFact) -> str:
-        """Return the id of the node that an endpoint hangs on; the host if that is unknown."""
+        """Return the id of the node that an endpoint hangs on, as near as it is known.
+
+        Without a tree that is its NUMA node, and else the host.
+        """
         owner = self.tree.above(function)
-        return owner.node_id if owner else "host"
+        return owner.node_id if owner else self.numa_id(self.numa_index(function)) or "host"
 
     def numa_index(self, function: PciFact) -> int | None:
         """Return the NUMA node of a function: told, by its CPUs, or by its host bridge."""

@@ -221,12 +221,17 @@ class Machine:
             if not isinstance(place, PciNode):
                 break
             way.append((place.id, self._up.get(place.id)))
-        if not isinstance(node, PciNode) or not isinstance(self._nodes[way[-1][0]], HostBridge):
+        if not isinstance(node, PciNode) or not self._is_at_the_root(*way[-1]):
             raise ModelError(
                 f"Nothing is known about how {node_id} is attached, so there is no way to or from "
                 "it; scan the machine itself, as root if this was a user's scan."
             )
         return way
+
+    def _is_at_the_root(self, node_id: str, link: Link | None) -> bool:
+        """Tell whether a way ends at a host bridge, or at a NUMA node where no bridge is known."""
+        above = None if link is None else self._nodes.get(link.a)
+        return isinstance(self._nodes[node_id], HostBridge) or isinstance(above, Numa)
 
     def _between_numas(self, a: str, b: str) -> tuple[Resource, ...]:
         one, other = self.numa(a), self.numa(b)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from topoprobe.machine.addresses import normal_address
+from topoprobe.machine.addresses import last_address
 from topoprobe.machine.facts import NicFact, StorageFact
 from topoprobe.machine.sources.files import Files
+from topoprobe.machine.sources.verbs import VerbsPort, read_ports
 from topoprobe.records.machine import NicPort
 
 _NET, _VERBS = "sys/class/net", "sys/class/infiniband"
 _BLOCK, _NVME = "sys/block", "sys/class/nvme"
 _SECTOR_BYTES = 512  # of sysfs `size`, whatever the drive's own sectors
-_RATE = re.compile(r"([0-9.]+)\s*Gb/sec")
 _NOT_DRIVES = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd")
 # A namespace of a controller; with multipath its path is hidden as nvme0c1n1 for nvme0n1.
 _NAMESPACE = re.compile(r"(nvme[0-9]+)(?:c[0-9]+)?(n[0-9]+)")
@@ -30,28 +30,18 @@ class _Interface(NamedTuple):
     link_layer: str | None
 
 
-class _Verbs(NamedTuple):
-    device: str
-    port: int
-    rate_bits_per_s: float | None
-    state: str | None
-    link_layer: str | None
-
-
 def read_nics(files: Files) -> tuple[NicFact, ...]:
     """Read network interfaces and verbs devices, joined port by port on their PCI function."""
     interfaces: dict[str, list[_Interface]] = {}
     for name in files.names(_NET):
-        address = _function_of(files.link(f"{_NET}/{name}"))
+        address = last_address(files.link(f"{_NET}/{name}"))
         if address is not None:
             interfaces.setdefault(address, []).append(_interface(files, name))
-    verbs: dict[str, list[_Verbs]] = {}
+    verbs: dict[str, list[VerbsPort]] = {}
     for device in files.names(_VERBS):
-        address = _function_of(files.link(f"{_VERBS}/{device}"))
-        if address is None:
-            continue
-        for port, path in files.numbered(f"{_VERBS}/{device}/ports", ""):
-            verbs.setdefault(address, []).append(_verbs_port(files, device, port, path))
+        address = last_address(files.link(f"{_VERBS}/{device}"))
+        if address is not None:
+            verbs.setdefault(address, []).extend(read_ports(files, f"{_VERBS}/{device}"))
     return tuple(
         NicFact(
             key=address,
@@ -66,11 +56,11 @@ def read_storage(files: Files) -> tuple[StorageFact, ...]:
     """Read drives by the PCI function that carries them."""
     drives: dict[str, dict[str, int | None]] = {}
     for name in files.names(_BLOCK):
-        address = _function_of(files.link(f"{_BLOCK}/{name}"))
+        address = last_address(files.link(f"{_BLOCK}/{name}"))
         if address is not None and not name.startswith(_NOT_DRIVES):
             drives.setdefault(address, {})[name] = _size(files, name)
     for controller in files.names(_NVME):
-        address = _function_of(files.link(f"{_NVME}/{controller}"))
+        address = last_address(files.link(f"{_NVME}/{controller}"))
         for entry in files.names(f"{_NVME}/{controller}") if address else ():
             match = _NAMESPACE.fullmatch(entry)
             if match and address:
@@ -86,12 +76,6 @@ def read_storage(files: Files) -> tuple[StorageFact, ...]:
     )
 
 
-def _function_of(link: str | None) -> str | None:
-    """Return the PCI function nearest to a class device, from its path below /sys/devices."""
-    addresses = [a for part in (link or "").split("/") if (a := normal_address(part))]
-    return addresses[-1] if addresses else None
-
-
 def _interface(files: Files, name: str) -> _Interface:
     path = f"{_NET}/{name}"
     speed = files.number(f"{path}/speed")  # Mb/s
@@ -104,25 +88,12 @@ def _interface(files: Files, name: str) -> _Interface:
     )
 
 
-def _verbs_port(files: Files, device: str, port: int, path: str) -> _Verbs:
-    rate = _RATE.match(files.text(f"{path}/rate") or "")
-    state = (files.text(f"{path}/state") or "").rpartition(":")[2].strip().lower() or None
-    return _Verbs(
-        device=device,
-        port=port,
-        # A port that is down shows the least rate it has, or the last one.
-        rate_bits_per_s=float(rate[1]) * 1e9 if rate and state == "active" else None,
-        state=state,
-        link_layer=files.text(f"{path}/link_layer"),
-    )
-
-
-def _paired(interfaces: list[_Interface], verbs: list[_Verbs]) -> tuple[NicPort, ...]:
+def _paired(interfaces: list[_Interface], verbs: list[VerbsPort]) -> tuple[NicPort, ...]:
     left = list(interfaces)
     several = len(verbs) > 1
     ports = []
     for verb in verbs:
-        same = [i for i in left if i.dev_port == verb.port - 1] or (
+        same = [i for i in left if i.dev_port == verb.number - 1] or (
             left if len(verbs) == len(interfaces) == 1 else []
         )
         interface = same[0] if same else None
@@ -131,7 +102,7 @@ def _paired(interfaces: list[_Interface], verbs: list[_Verbs]) -> tuple[NicPort,
         is_same_device = several and len({v.device for v in verbs}) == 1
         ports.append(
             NicPort(
-                name=f"{verb.device}:{verb.port}" if is_same_device else verb.device,
+                name=f"{verb.device}:{verb.number}" if is_same_device else verb.device,
                 net_interface=interface.name if interface else None,
                 verbs_device=verb.device,
                 link_layer=verb.link_layer,
