@@ -56,7 +56,7 @@ def decode(data: bytes, name: str = "the document") -> Document:
         raise InputError(f"{name} is empty; expected a topoprobe JSON document.")
     try:
         raw = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name} is not valid JSON: {error}.") from error
     kind = kind_of(raw)
     if kind is None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from topoprobe.errors import InputError
 
 if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
+    from xml.etree.ElementTree import Element, TreeBuilder
 
 MAX_BYTES = 64 << 20
-# The deepest real tree (a DGX-2 in hwloc's format) has 13 levels; readers recurse.
+# The deepest real tree (a DGX-2 in hwloc's format) has 13 levels, and readers recurse; the longest
+# has 5,000 elements.
 MAX_DEPTH = 100
+MAX_ELEMENTS = 500_000
 
 
 def parse(data: bytes, name: str) -> Element:
@@ -30,12 +32,14 @@ def parse(data: bytes, name: str) -> Element:
         If it is too big, too deep, not well formed, or declares entities.
     """
     import defusedxml
-    from defusedxml.ElementTree import ParseError, fromstring
+    from defusedxml.ElementTree import ParseError, XMLParser
 
     if len(data) > MAX_BYTES:
         raise InputError(f"{name} has {len(data)} bytes; topology files have at most {MAX_BYTES}.")
+    parser = XMLParser(target=_bounded_builder(name))
     try:
-        root: Element = fromstring(data.strip())
+        parser.feed(data.strip())
+        root: Element = parser.close()
     except ParseError as error:
         raise InputError(f"{name} is not well-formed XML ({error}); is it truncated?") from error
     except defusedxml.DefusedXmlException as error:
@@ -44,7 +48,6 @@ def parse(data: bytes, name: str) -> Element:
         ) from error
     except (ValueError, LookupError) as error:
         raise InputError(f"{name} cannot be decoded as XML: {error}.") from error
-    _check_depth(root, name)
     return root
 
 
@@ -58,10 +61,26 @@ def integer(text: str | None) -> int | None:
         return None
 
 
-def _check_depth(root: Element, name: str) -> None:
-    level = [root]
-    for _ in range(MAX_DEPTH):
-        level = [child for element in level for child in element]
-        if not level:
-            return
-    raise InputError(f"{name} nests elements more than {MAX_DEPTH} deep; it is not read.")
+def _bounded_builder(name: str) -> TreeBuilder:
+    """Return what builds the tree, and stops as soon as that gets too deep or too big."""
+    from xml.etree.ElementTree import TreeBuilder
+
+    class Builder(TreeBuilder):
+        depth = num_elements = 0
+
+        def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+            self.depth += 1
+            self.num_elements += 1
+            if self.depth > MAX_DEPTH:
+                raise InputError(
+                    f"{name} nests elements more than {MAX_DEPTH} deep; it is not read."
+                )
+            if self.num_elements > MAX_ELEMENTS:
+                raise InputError(f"{name} has more than {MAX_ELEMENTS} elements; it is not read.")
+            return super().start(tag, attrs)
+
+        def end(self, tag: str, /) -> Element:
+            self.depth -= 1
+            return super().end(tag)
+
+    return Builder()
