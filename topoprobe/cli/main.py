@@ -15,7 +15,9 @@ from typer.core import TyperGroup
 from topoprobe import __version__
 from topoprobe.errors import TopoprobeError, UsageError
 
-COMMANDS = ("profile", "scan", "bench", "calibrate", "simulate", "run", "report", "schema")
+COMMANDS = (
+    "profile", "scan", "doctor", "bench", "calibrate", "simulate", "run", "report", "schema",
+)  # fmt: skip
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 

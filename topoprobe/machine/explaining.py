@@ -9,23 +9,10 @@ from topoprobe.machine.drawing import clip, draw_tree
 from topoprobe.machine.findings import findings
 from topoprobe.machine.matrix import draw_matrix
 from topoprobe.machine.view import Machine
+from topoprobe.machine.wording import printable, words_of
 from topoprobe.records.machine import MachineDocument
 
 _MOST_SUBJECTS = 3
-# What people call the facts whose field names say less.
-_WORDS = {
-    "base_clock_hz": "base clock",
-    "class": "path class",
-    "memory_bytes": "memory size",
-    "nominal": "link capability",
-    "num_nvlinks": "number of NVLinks",
-    "numa": "NUMA nodes",
-    "numa_index": "NUMA node",
-    "nvml": "what the NVIDIA driver knows",
-    "parent": "place in the tree",
-    "pci_address": "PCI address",
-    "pci_vendor": "vendor",
-}
 
 
 def explain(document: MachineDocument, width: int) -> str:
@@ -40,12 +27,7 @@ def explain(document: MachineDocument, width: int) -> str:
         f"Sources: {', '.join(document.sources)}"
         + (f", read {document.captured_at}." if document.captured_at else "."),
     ]
-    return _printable("\n\n".join(part for part in parts if part)) + "\n"
-
-
-def _printable(text: str) -> str:
-    """Keep names in a stranger's recording from driving the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return printable("\n\n".join(part for part in parts if part)) + "\n"
 
 
 def _paragraphs(sentences: Sequence[str], width: int) -> str:
@@ -65,7 +47,7 @@ def _contradictions(document: MachineDocument, width: int) -> Iterator[str]:
         yield "Contradictions"
     for (fact, meaning, shape), subjects in groups.items():
         yield from _item(
-            f"{_listed(subjects)}: {_WORDS.get(fact, fact)}: {' / '.join(shape)}. {meaning}", width
+            f"{_listed(subjects)}: {words_of(fact)}: {' / '.join(shape)}. {meaning}", width
         )
 
 
@@ -76,7 +58,7 @@ def _unknown(document: MachineDocument, width: int) -> Iterator[str]:
     if groups:
         yield "Unknown"
     for (fact, reason), subjects in groups.items():
-        what = _WORDS.get(fact, fact)
+        what = words_of(fact)
         yield from _item(f"{what} of {_listed(subjects)}: {reason}", width)
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topoprobe.machine.pcie import describe
+from topoprobe.machine.verdicts import contradictions, driver, guest, judge
+from topoprobe.machine.verdicts.binding import near_cpus
+from topoprobe.machine.verdicts.grouping import grouped, sentence
 from topoprobe.machine.view import Machine
+from topoprobe.machine.wording import Names, count, gpu_names
 from topoprobe.records.machine import (
     Gpu,
     HostBridge,
@@ -20,41 +24,25 @@ from topoprobe.records.machine import (
 )
 from topoprobe.units import format_rate
 
-_FAR = {"SYS"}
+# `topoprobe doctor` tells all.
+_MOST_VERDICTS = 6
+# Checks whose OKs say what kind of machine this is.
+_TELLING = {driver.NAME, guest.NAME}
 
 
 def findings(machine: Machine) -> tuple[str, ...]:
     """Return the sentences for one machine: what it is, then what to do about it."""
     return (
-        _summary(machine),
-        *_narrow_links(machine),
+        summary(machine),
+        *_verdicts(machine),
         *_shared_uplinks(machine),
-        *_gpus_far_from_nics(machine),
         *_binding(machine),
-        *_guest(machine),
-        *_no_gpu(machine),
         *_contradictions(machine),
     )
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun, as ``1 switch`` or ``4 switches``."""
-    plural = noun + ("es" if noun.endswith(("ch", "s", "x")) else "s")
-    return f"{number} {noun if number == 1 else plural}"
-
-
-def gpu_names(gpus: list[Gpu]) -> str:
-    """Write GPUs by index, as ``GPU 0``, ``GPUs 0 and 1`` or ``GPUs 0-3``."""
-    indexes = [gpu.index for gpu in gpus if gpu.index is not None]
-    if len(indexes) == 1:
-        return f"GPU {indexes[0]}"
-    if len(indexes) > 2 and indexes == list(range(indexes[0], indexes[-1] + 1)):
-        return f"GPUs {indexes[0]}-{indexes[-1]}"
-    words = [str(index) for index in indexes]
-    return f"GPUs {', '.join(words[:-1])} and {words[-1]}"
-
-
-def _summary(machine: Machine) -> str:
+def summary(machine: Machine) -> str:
+    """Count what there is, in one sentence."""
     kinds: tuple[tuple[type[Node], str], ...] = (
         (Package, "CPU package"),
         (Numa, "NUMA node"),
@@ -70,21 +58,22 @@ def _summary(machine: Machine) -> str:
     return f"{', '.join(parts) or 'Nothing that can be measured'}{of}."
 
 
-def _narrow_links(machine: Machine) -> Iterator[str]:
-    for gpu in machine.all(Gpu):
-        link = machine.link_above(gpu.id)
-        if link is None or link.nominal is None:
-            continue
-        now = link.current.num_lanes if link.current else None
-        possible = link.nominal.num_lanes
-        own = link.b_capability.num_lanes if link.b_capability else None
-        if now is not None and possible is not None and now < possible:
-            yield (
-                f"GPU {gpu.index} runs x{now} of x{possible}: reseat it or check its riser; it "
-                f"loses {100 * (1 - now / possible):.0f} % of its host bandwidth."
-            )
-        elif own is not None and possible is not None and possible < own:
-            yield f"GPU {gpu.index} is an x{own} card in an x{possible} slot; a wider one helps."
+def _verdicts(machine: Machine) -> Iterator[str]:
+    """Tell what is wrong with its fix, then what kind of machine it is.
+
+    Contradictions are left out: the scan lists them in full.
+    """
+    found = grouped(v for v in judge(machine) if v.check != contradictions.NAME)
+    names = Names(machine)
+    wrong = [group for group in found if group.level != "OK"]
+    for group in wrong[:_MOST_VERDICTS]:
+        yield f"{sentence(group, names)} {group.fix or ''}".rstrip()
+    if len(wrong) > _MOST_VERDICTS:
+        more = count(len(wrong) - _MOST_VERDICTS, "more finding")
+        yield f"`topoprobe doctor` has {more}."
+    for group in found:
+        if group.level == "OK" and group.check in _TELLING:
+            yield sentence(group, names)
 
 
 def _shared_uplinks(machine: Machine) -> Iterator[str]:
@@ -115,50 +104,16 @@ def _shared_uplinks(machine: Machine) -> Iterator[str]:
         yield f"{names}{each} share {text}."
 
 
-def _gpus_far_from_nics(machine: Machine) -> Iterator[str]:
-    classes: dict[str, set[str | None]] = {}
-    nics = {nic.id for nic in machine.all(Nic)}
-    for pair in machine.document.pairs:
-        if pair.b in nics:
-            classes.setdefault(pair.a, set()).add(pair.path_class)
-    far = [gpu for gpu in machine.all(Gpu) if classes.get(gpu.id) and classes[gpu.id] <= _FAR]
-    if far:
-        verb = "has" if len(far) == 1 else "have"
-        yield (
-            f"{gpu_names(far)} {verb} no NIC on their side: network traffic crosses the link "
-            "between sockets."
-        )
-
-
 def _binding(machine: Machine) -> Iterator[str]:
-    if len({gpu.numa_index for gpu in machine.all(Gpu)} - {None}) > 1:
+    """Advise to bind processes, unless this process could not do so."""
+    gpus = machine.all(Gpu)
+    allowed = machine.host.allowed_cpus if machine.host else ()
+    is_free = not allowed or all(set(near_cpus(machine, gpu)) & set(allowed) for gpu in gpus)
+    if is_free and len({gpu.numa_index for gpu in gpus} - {None}) > 1:
         yield (
             "Start the process of each GPU on the CPUs in its row below (numactl --cpunodebind), "
             "so that its host memory is local."
         )
-
-
-def _guest(machine: Machine) -> Iterator[str]:
-    host = machine.host
-    if host is None or not host.is_virtual:
-        return
-    text = f"This is a virtual machine ({host.virtualization})"
-    if any(pair.path_class is None for pair in machine.document.pairs):
-        text += (
-            ": its bus hides how the host is wired, so only measuring tells which pairs are near"
-        )
-    yield f"{text}."
-
-
-def _no_gpu(machine: Machine) -> Iterator[str]:
-    if not machine.all(Gpu):
-        is_here = machine.document.origin == "live"
-        rest = ": CPU cores, memory and drives can still be profiled" if is_here else ""
-        yield f"There is no GPU{rest}."
-        return
-    reason = next((m.reason for m in machine.document.unknown if m.fact == "nvml"), None)
-    if reason is not None and any(gpu.pci_vendor == "10de" for gpu in machine.all(Gpu)):
-        yield f"The GPUs cannot be used yet: {reason}"
 
 
 def _contradictions(machine: Machine) -> Iterator[str]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib.util
 
 from topoprobe.errors import EnvironmentMissing
+from topoprobe.machine.cuda import extra_for
 from topoprobe.measure.devices.cuda.nvrtc import load_nvrtc
 from topoprobe.records.machine import Gpu, MachineDocument
 
 _NVIDIA = "10de"
-# The first driver that runs CUDA 13, and the first GPU generation that CUDA 13 compiles for.
-_CUDA13_DRIVER = 580
-_CUDA13_CAPABILITY = 7.5
 
 
 def nvidia_gpus(machine: MachineDocument) -> tuple[Gpu, ...]:
@@ -45,7 +43,7 @@ def cuda_gap(machine: MachineDocument) -> str | None:
             "install NVIDIA's driver and bind them to it"
         )
     if importlib.util.find_spec("cupy") is None:
-        return f"cupy is not installed; pip install 'topoprobe[{_extra_for(gpus)}]'"
+        return f"cupy is not installed; pip install 'topoprobe[{extra_for(gpus)}]'"
     try:
         load_nvrtc()
     except EnvironmentMissing as gap:
@@ -67,17 +65,6 @@ def _runtime_gap() -> str | None:
     if num_devices == 0:
         return "CUDA shows no device; CUDA_VISIBLE_DEVICES or the container hides the GPUs"
     return None
-
-
-def _extra_for(gpus: tuple[Gpu, ...]) -> str:
-    """Return the extra that suits the oldest driver and the oldest GPU."""
-    for gpu in gpus:
-        major = (gpu.driver or "").removeprefix("nvidia ").partition(".")[0]
-        if major.isdecimal() and int(major) < _CUDA13_DRIVER:
-            return "cuda12"
-        if gpu.compute_capability and float(gpu.compute_capability) < _CUDA13_CAPABILITY:
-            return "cuda12"
-    return "cuda13"
 
 
 def _is_nvidias(driver: str) -> bool:

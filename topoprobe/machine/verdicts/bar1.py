@@ -1,0 +1,47 @@
+"""Whether the window through which others reach a GPU's memory is large enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from topoprobe.machine.verdicts.check import Check, fail, ok, warn
+from topoprobe.machine.view import Machine
+from topoprobe.records.base import Verdict
+from topoprobe.records.machine import Gpu
+from topoprobe.units import format_bytes
+
+NAME = "bar1"
+# What firmware without large windows gives every card.
+_LEGACY_BYTES = 256 << 20
+_ENLARGE = (
+    'Enable "Above 4G decoding" and "Resizable BAR" in the BIOS (an older kernel may also need '
+    "pci=realloc): peers and NICs then reach all of the GPU's memory directly."
+)
+
+
+def judge(machine: Machine) -> Iterator[Verdict]:
+    """Compare each GPU's window with its memory and with what resizable BAR would give."""
+    for gpu in machine.all(Gpu):
+        if gpu.bar1_bytes:
+            yield _judge(gpu, gpu.bar1_bytes)
+
+
+CHECK = Check(NAME, "GPUs have a window as large as they need or can", judge)
+
+
+def _judge(gpu: Gpu, window: int) -> Verdict:
+    memory, largest = gpu.memory_bytes, gpu.max_bar1_bytes
+    size = f"Has a window of {format_bytes(window)}"
+    of = f" on {format_bytes(memory)} of memory" if memory else " on its memory"
+    if memory and window >= memory:
+        return ok(NAME, gpu.id, f"{size} on its {format_bytes(memory)}: all of it.")
+    if largest is not None and window < largest:
+        verdict = fail if window <= _LEGACY_BYTES else warn
+        evidence = f"{size}{of}, and could have one of {format_bytes(largest)}."
+        return verdict(NAME, gpu.id, evidence, _ENLARGE)
+    if largest is not None:
+        return ok(NAME, gpu.id, f"{size}{of}, the most that it supports.")
+    if window <= _LEGACY_BYTES:
+        evidence = f"{size}{of}; whether it could be larger is not told."
+        return warn(NAME, gpu.id, evidence, f"{_ENLARGE} Some models (T4) cannot.")
+    return ok(NAME, gpu.id, f"{size}{of}; whether it could be larger is not told.")

@@ -1,0 +1,99 @@
+"""PCIe links as checks judge them: each wire once, and whether its device may rest it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from topoprobe.machine.view import Machine
+from topoprobe.records.machine import Gpu, Link, LinkKind, Nic, Nvme, PcieSwitch, PciNode
+
+# A model of a switch that QEMU offers; its links are as made up as it is.
+_EMULATED = ("104c", "8232")
+_FACTS_OF_LINKS = {"current", "nominal", "maximum"}
+# NVIDIA's highest performance states; below them a GPU lowers its link's rate to save power.
+_NUM_AWAKE_STATES = 3
+
+
+class Rest(StrEnum):
+    """Whether the device at the lower end of a link saved power when it was read."""
+
+    AWAKE = "awake"
+    RESTING = "resting"
+    UNKNOWN = "unknown"
+
+
+def wires(machine: Machine) -> Iterator[Link]:
+    """Yield the link of each PCIe wire whose readings can be believed.
+
+    Functions of one card share a wire; the GPU's link speaks for it. Links that a contradiction
+    is about, and those of emulated switches, are left out.
+    """
+    doubted = {c.subject for c in machine.document.contradictions if c.fact in _FACTS_OF_LINKS}
+    chosen: dict[str, Link] = {}
+    for link in machine.document.links:
+        if link.kind is not LinkKind.PCIE or is_emulated(machine, link):
+            continue
+        first = chosen.setdefault(link.wire, link)
+        if isinstance(machine.node(link.b), Gpu) and not isinstance(machine.node(first.b), Gpu):
+            chosen[link.wire] = link
+    for link in chosen.values():
+        if not {link.id, link.b} & doubted:
+            yield link
+
+
+def is_emulated(machine: Machine, link: Link) -> bool:
+    """Tell whether one end is a switch that only a hypervisor has."""
+    ends = (machine.node(link.a), machine.node(link.b))
+    return any(
+        isinstance(end, PcieSwitch) and (end.pci_vendor, end.pci_device) == _EMULATED
+        for end in ends
+    )
+
+
+def are_both_ends_real(machine: Machine) -> bool:
+    """Tell whether the ports above devices are real: a guest's are the hypervisor's own."""
+    return machine.host is None or not machine.host.is_virtual
+
+
+def matters(machine: Machine, link: Link) -> bool:
+    """Tell whether bulk data crosses a link, rather than a console or a fan controller's words."""
+    return isinstance(machine.node(link.b), Gpu | Nic | Nvme | PcieSwitch)
+
+
+def rest_of(machine: Machine, link: Link) -> Rest:
+    """Tell whether a link's rate may be low only because its device rests."""
+    device = _device_of(machine, link)
+    if (device.power_state or "").startswith("D3"):
+        return Rest.RESTING
+    if not isinstance(device, Gpu):
+        return Rest.AWAKE
+    state = (device.performance_state or "").removeprefix("P")
+    if not state.isdecimal():
+        return Rest.UNKNOWN
+    return Rest.AWAKE if int(state) < _NUM_AWAKE_STATES else Rest.RESTING
+
+
+def state_of(machine: Machine, link: Link) -> str:
+    """Say in which state the device at the lower end was, as ``P8`` or ``D3hot``."""
+    device = _device_of(machine, link)
+    if (device.power_state or "").startswith("D3"):
+        return device.power_state or ""
+    return (device.performance_state if isinstance(device, Gpu) else None) or "an unknown state"
+
+
+def _device_of(machine: Machine, link: Link) -> PciNode:
+    """Return the device that sets a link's rate: a card with a switch of its own is one device."""
+    node = machine.node(link.b)
+    if isinstance(node, PcieSwitch):
+        gpus = [n for n in _below(machine, node.id) if isinstance(n, Gpu)]
+        if len(gpus) == 1 and gpus[0].pci_vendor == node.pci_vendor is not None:
+            return gpus[0]
+    assert isinstance(node, PciNode)  # a PCIe link ends at nothing else
+    return node
+
+
+def _below(machine: Machine, node_id: str) -> Iterator[object]:
+    for child in machine.children(node_id):
+        yield child
+        yield from _below(machine, child.id)
