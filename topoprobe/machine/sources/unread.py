@@ -25,6 +25,8 @@ _BINARIES = (
 _ELEMENTS = {
     "svg": ("a picture", _AS_XML),
     "html": ("a web page", "save the recording itself"),
+    "graphs": ("NCCL's graph file", "set NCCL_TOPO_DUMP_FILE=topo.xml and give the file it writes"),
+    "topologydiff": ("hwloc's difference of two machines", _AS_XML),
     "capabilities": ("what libvirt knows of a host", _ON_THE_MACHINE),
     "list": ("the output of lshw", _ON_THE_MACHINE),
     "node": ("the output of lshw", _ON_THE_MACHINE),
