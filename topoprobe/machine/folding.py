@@ -8,7 +8,7 @@ from typing import NamedTuple
 from topoprobe.machine.addresses import device_of
 from topoprobe.machine.facts import PciFact
 from topoprobe.machine.pcie import lesser
-from topoprobe.records.machine import Link, LinkKind, Port, PortRole
+from topoprobe.records.machine import Capability, Link, LinkKind, Port, PortRole
 
 
 class Owner(NamedTuple):
@@ -36,6 +36,7 @@ class PciTree:
 
     def __init__(self, functions: Iterable[PciFact], bridges: set[str]) -> None:
         self._functions = {f.address: f for f in functions}
+        self._maxima = _maxima_of_devices(self._functions.values())
         self._bridges = bridges
         self._roles: dict[str, PortRole] = {}
         self._owners: dict[str, Owner | None] = {}
@@ -129,12 +130,14 @@ class PciTree:
         if above is None and tells is None:
             return None
         port = self.parent(function)
-        if port is not None and self.role(port) is PortRole.UPSTREAM:
-            # NCCL's files skip the downstream ports: only the device itself is known.
+        if port is not None and self.role(port) in {PortRole.UPSTREAM, PortRole.BRIDGE}:
+            # NCCL's files skip the downstream ports, and the bus below a bridge is no link: only
+            # the device itself is known.
             port = None
         a_capability = port.maximum if port else None
-        nominal = lesser(a_capability, function.maximum)
-        if a_capability is None or function.maximum is None:
+        b_capability = self._maxima.get(device_of(function.address))
+        nominal = lesser(a_capability, b_capability)
+        if a_capability is None or b_capability is None:
             nominal = function.nominal or nominal
         return Link(
             id=f"pcie@{function.address}",
@@ -145,7 +148,22 @@ class PciTree:
             b_port=function.address,
             wire=f"wire@{port.address if port else device_of(function.address)}",
             a_capability=a_capability,
-            b_capability=function.maximum,
+            b_capability=b_capability,
             nominal=nominal,
             current=function.current or (port.current if port else None),
         )
+
+
+def _maxima_of_devices(functions: Iterable[PciFact]) -> dict[str, Capability]:
+    """Return what each device's end of its link can do, which is the least its functions tell.
+
+    They share one link, but some tell what they could do in another package: the management
+    function of a two-lane switch may claim sixteen.
+    """
+    least: dict[str, Capability] = {}
+    for function in functions:
+        device = device_of(function.address)
+        maximum = lesser(least.get(device), function.maximum)
+        if maximum is not None:
+            least[device] = maximum
+    return least

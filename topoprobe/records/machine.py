@@ -17,11 +17,12 @@ from topoprobe.records.base import Missing, Record, Tool
 
 
 class PortRole(StrEnum):
-    """Which side of a PCIe link a bridge function is."""
+    """Which side of a PCIe link a bridge function is; `BRIDGE` leads to a conventional PCI bus."""
 
     ROOT = "root"
     UPSTREAM = "upstream"
     DOWNSTREAM = "downstream"
+    BRIDGE = "bridge"
     UNKNOWN = "unknown"
 
 
