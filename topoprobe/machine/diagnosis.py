@@ -85,9 +85,17 @@ def _rows(
         else:
             yield group.level, group.check, sentence(group, names), group.fix
     for check, groups in well.items():
-        number = sum(len(group.subjects) for group in groups)
-        said = sentence(groups[0], names) if len(groups) == 1 else f"{number} {ALL_WELL[check]}."
-        yield "OK", check, said, None
+        yield "OK", check, _well(check, groups, names), None
+
+
+def _well(check: str, groups: Sequence[Group], names: Names) -> str:
+    """Say in one line what is well: devices by their number, the host in its own words."""
+    devices = [group for group in groups if group.subjects != ("host",)]
+    host = [group.evidence for group in groups if group.subjects == ("host",)]
+    number = sum(len(group.subjects) for group in devices)
+    if len(devices) > 1:
+        return " ".join([f"{number} {ALL_WELL[check]}.", *host])
+    return " ".join([*(sentence(group, names) for group in devices), *host])
 
 
 def _item(label: str, text: str, width: int) -> list[str]:

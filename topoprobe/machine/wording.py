@@ -97,14 +97,23 @@ class Names:
             if link.b in self._nodes and link.id.startswith("pcie@")
         }
 
-    def all(self, subjects: Sequence[str]) -> str:
-        """Name several subjects of one kind; the host has no name, for it is what all is about."""
+    def each(self, subjects: Sequence[str]) -> str:
+        """Name subjects for a sentence in the singular: ``GPU 3``, ``Each of GPUs 0-3``.
+
+        The host has no name, for it is what all is about.
+        """
         nodes = [self._nodes.get(subject) for subject in subjects]
         gpus = [node for node in nodes if isinstance(node, Gpu) and node.index is not None]
         if len(gpus) == len(subjects):
-            return gpu_names(sorted(gpus, key=lambda gpu: gpu.index or 0))
-        names = [self._one(subject) for subject in subjects if subject != "host"]
-        return listed(names) if names else ""
+            names = gpu_names(sorted(gpus, key=lambda gpu: gpu.index or 0))
+            return names if len(gpus) == 1 else f"Each of {names}"
+        single = [self._one(subject) for subject in subjects if subject != "host"]
+        if not single:
+            return ""
+        first = single[0][:1].upper() + single[0][1:]
+        if len(single) > _MOST_NAMES:
+            return f"{first} (and {len(single) - 1} more)"
+        return first if len(single) == 1 else f"Each of {listed(single)}"
 
     def _one(self, subject: str) -> str:
         """Name one subject; a pair is two ids with a blank between them."""

@@ -14,8 +14,11 @@ NAME = "contradictions"
 
 def judge(machine: Machine) -> Iterator[Verdict]:
     """Pass on the document's contradictions."""
+    names = {node.id: node.name for node in machine.document.nodes}
     for found in machine.document.contradictions:
-        evidence = f"Has doubtful readings of {words_of(found.fact)}: {' / '.join(found.readings)}."
+        # A NIC is called by its port.
+        fact = words_of(found.fact.removesuffix(f" of {names.get(found.subject)}"))
+        evidence = f"Has doubtful readings of {fact}: {' / '.join(found.readings)}."
         yield warn(NAME, found.subject, evidence, found.meaning)
 
 

@@ -42,12 +42,10 @@ def grouped(verdicts: Iterable[Verdict]) -> list[Group]:
 
 def sentence(group: Group, names: Names) -> str:
     """Write what was found, as ``GPU 3 runs …`` or ``Each of GPUs 0-3 runs …``."""
-    subjects = names.all(group.subjects)
-    if not subjects:
+    subject = names.each(group.subjects)
+    if not subject:
         return group.evidence
-    each = "Each of " if len(group.subjects) > 1 else ""
-    said = group.evidence[:1].lower() + group.evidence[1:]
-    return f"{each}{subjects} {said}"
+    return f"{subject} {group.evidence[:1].lower()}{group.evidence[1:]}"
 
 
 def _without_addresses(text: str) -> str:

@@ -12,6 +12,10 @@ from topoprobe.records.machine import Gpu, Nic
 NAME = "nic-distance"
 # A slower port serves logins, not GPUs.
 _SLOWEST_BITS_PER_S = 10e9
+_DETOUR = (
+    ", or give network work to GPUs that have one near (NCCL goes through such a peer by itself "
+    "where they share NVLinks)"
+)
 
 
 def judge(machine: Machine) -> Iterator[Verdict]:
@@ -21,20 +25,15 @@ def judge(machine: Machine) -> Iterator[Verdict]:
     for pair in machine.document.pairs:
         if pair.b in nics and pair.path_class is not None:
             classes.setdefault(pair.a, []).append(pair.path_class)
-    for gpu in machine.all(Gpu):
-        known = classes.get(gpu.id, [])
-        if not known or len(known) < len(nics):
-            continue
-        if set(known) == {"SYS"}:
-            yield warn(
-                NAME,
-                gpu.id,
-                f"Has no NIC on its side: all {len(nics)} are across the link between NUMA nodes."
-                if len(nics) > 1
-                else "Has no NIC on its side: the only one is across the link between NUMA nodes.",
-                "Move a NIC to its side, or give network work to GPUs that have one near (NCCL "
-                "goes through such a peer by itself where they share NVLinks).",
-            )
+    judged = [gpu for gpu in machine.all(Gpu) if nics and len(classes.get(gpu.id, ())) == len(nics)]
+    far = {gpu.id for gpu in judged if set(classes[gpu.id]) == {"SYS"}}
+    detour = "" if len(far) == len(judged) else _DETOUR
+    for gpu in judged:
+        if gpu.id in far:
+            there = "the only NIC is" if len(nics) == 1 else f"the {len(nics)} NICs are"
+            evidence = f"Has no NIC on its side: {there} across the link between NUMA nodes."
+            fix = f"Move a NIC to its side{detour}."
+            yield warn(NAME, gpu.id, evidence, fix)
         else:
             yield ok(NAME, gpu.id, "Has a NIC on its side.")
 

@@ -24,7 +24,7 @@ def judge(machine: Machine) -> Iterator[Verdict]:
     yield from _gpu_memory(machine)
 
 
-CHECK = Check(NAME, "things whose NUMA node is known", judge)
+CHECK = Check(NAME, "devices have a known NUMA node", judge)
 
 
 def _places(machine: Machine, devices: Sequence[PciNode], num_numas: int) -> Iterator[Verdict]:
