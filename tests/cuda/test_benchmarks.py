@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from topoprobe.errors import MeasurementFailed
 from topoprobe.machine.sources import nvml
+from topoprobe.machine.sources.nvml.codes import Code
+from topoprobe.machine.sources.nvml.fake import FakeGpu, FakeNvml
 from topoprobe.machine.sources.telemetry import GpuTelemetry
 from topoprobe.measure.benchmark import Budget, Context, Outcome
 from topoprobe.measure.devices.cuda import inventory
@@ -33,34 +35,22 @@ MACHINE = MachineDocument(
 )
 
 
-class NvmlError(Exception):
-    value = 3
-
-
-def refuse(*arguments: object) -> None:
-    raise NvmlError("Not Supported")
-
-
-def library(**replaced: Any) -> SimpleNamespace:
+def driver(*refused: str, **changed: Any) -> FakeNvml:
     """What NVML answers for an H100 under load."""
-    answers: dict[str, Any] = {
-        "nvmlDeviceGetHandleByPciBusId": lambda address: address,
-        "nvmlDeviceGetPowerUsage": lambda handle: 412_500,
-        "nvmlDeviceGetClockInfo": lambda handle, domain: {1: 1980, 2: 2619}[domain],
-        "nvmlDeviceGetTemperature": lambda handle, sensor: 61,
-        "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: 0x05,
-        "nvmlDeviceGetCurrPcieLinkGeneration": lambda handle: 5,
-        "nvmlDeviceGetCurrPcieLinkWidth": lambda handle: 16,
-        "nvmlDeviceGetComputeRunningProcesses": lambda handle: [],
-        "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=0, memory=0),
+    answers = {
+        "nvmlDeviceGetPowerUsage": 412_500,
+        "nvmlDeviceGetClockInfo": lambda domain: {1: 1980, 2: 2619}[domain],
+        "nvmlDeviceGetTemperature": 61,
+        "nvmlDeviceGetCurrentClocksEventReasons": 0x05,
     }
-    return SimpleNamespace(**{**answers, **replaced})
+    gpu = FakeGpu(address="00000000:01:00.0", changed={**answers, **changed})
+    return FakeNvml([gpu], dict.fromkeys(refused, Code.NOT_SUPPORTED))
 
 
 @pytest.fixture
 def gpu_machine(fake_cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     inventory._opened.cache_clear()
-    monkeypatch.setattr(nvml, "load", library)
+    monkeypatch.setattr(nvml, "load", driver)
     yield
     inventory._opened.cache_clear()
 
@@ -188,7 +178,7 @@ def test_samples_carry_the_gpus_conditions(gpu_machine: None, context: Context) 
 def test_benchmark_of_a_gpu_that_another_process_uses_leaves_it_alone(
     gpu_machine: None, context: Context, monkeypatch: pytest.MonkeyPatch, benchmark: Any
 ) -> None:
-    busy = library(nvmlDeviceGetComputeRunningProcesses=lambda handle: [SimpleNamespace(pid=4242)])
+    busy = driver(nvmlDeviceGetComputeRunningProcesses=[{"pid": 4242}])
     monkeypatch.setattr(nvml, "load", lambda: busy)
     assert benchmark.missing(MACHINE) is None
     outcome = benchmark.run(MACHINE, context)
@@ -198,20 +188,18 @@ def test_benchmark_of_a_gpu_that_another_process_uses_leaves_it_alone(
 
 
 def test_use_by_others_counts_neither_this_process_nor_an_idle_gpu() -> None:
-    own = library(nvmlDeviceGetComputeRunningProcesses=lambda handle: [SimpleNamespace(pid=7)])
+    own = driver(nvmlDeviceGetComputeRunningProcesses=[{"pid": 7}])
     assert GpuTelemetry(own, "0000:01:00.0").use_by_others(own_pid=7) is None
-    assert GpuTelemetry(library(), "0000:01:00.0").use_by_others(own_pid=7) is None
+    assert GpuTelemetry(driver(), "0000:01:00.0").use_by_others(own_pid=7) is None
 
 
 def test_use_by_others_in_another_container_is_told_by_the_load() -> None:
-    hidden = library(
-        nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=88, memory=40)
-    )
+    hidden = driver(nvmlDeviceGetUtilizationRates={"gpu": 88, "memory": 40})
     assert "88 % busy" in (GpuTelemetry(hidden, "0000:01:00.0").use_by_others(own_pid=7) or "")
 
 
 def test_telemetry_that_the_driver_refuses_is_left_out() -> None:
-    mute = library(nvmlDeviceGetPowerUsage=refuse, nvmlDeviceGetCurrentClocksEventReasons=refuse)
+    mute = driver("nvmlDeviceGetPowerUsage", "nvmlDeviceGetCurrentClocksEventReasons")
     conditions = GpuTelemetry(mute, "0000:01:00.0").conditions()
     assert conditions.power_w is None
     assert conditions.throttle_reasons == ()

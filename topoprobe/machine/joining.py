@@ -11,7 +11,7 @@ from topoprobe.machine.addresses import sort_key
 from topoprobe.machine.facts import Fact, Facts, PartitionFact, PciFact
 from topoprobe.machine.identities import with_addresses
 from topoprobe.records.base import Missing
-from topoprobe.records.machine import Contradiction
+from topoprobe.records.machine import Capability, Contradiction
 
 F = TypeVar("F", bound=Fact)
 
@@ -145,6 +145,10 @@ def _is_more(field: str, kept: object, value: object) -> bool:
 def _agree(field: str, kept: object, value: object) -> bool:
     if field == "class_code":
         return str(kept).startswith(str(value))
+    if isinstance(kept, Capability) and isinstance(value, Capability):
+        # A driver tells the generation of a port without its lanes.
+        both = zip(msgspec.structs.astuple(kept), msgspec.structs.astuple(value), strict=True)
+        return field in _MAY_DIFFER or all(a is None or b is None or a == b for a, b in both)
     return kept == value or field in _MAY_DIFFER
 
 

@@ -23,6 +23,12 @@ CLASS_OF_LEVEL = {0: "PIX", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SY
 GUEST_MODES = {"pass-through", "vgpu"}
 
 
+def identity(uuid: str | None) -> str | None:
+    """Return a UUID, or None for one that was blanked out: all zero, or crosses."""
+    digits = (uuid or "").lower().removeprefix("gpu-").replace("-", "")
+    return uuid if digits.strip("0x*") else None
+
+
 def fabric(
     state: str, status: str | None, cluster: str | None, clique: int | None, health: str | None
 ) -> Fabric | None:
@@ -43,8 +49,7 @@ def fabric(
     """
     if state == "not supported":
         return None
-    if cluster is not None and not cluster.strip("0-"):
-        cluster = None
+    cluster = identity(cluster)
     return Fabric(
         state=state,
         status=status,

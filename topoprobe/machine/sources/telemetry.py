@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from topoprobe.machine.sources import nvml
+from topoprobe.machine.sources.nvml.codes import CLOCK_MEMORY, CLOCK_SM, SENSOR_GPU
+from topoprobe.machine.sources.nvml.device import Device, member, number
+from topoprobe.machine.sources.nvml.provider import Provider
 from topoprobe.records.results import Conditions
 
-# Values of the C interface, which bindings of all ages share [nvml].
-_SM_CLOCK, _MEMORY_CLOCK, _CORE_SENSOR = 1, 2, 0
 # Bits of nvmlDeviceGetCurrentClocksEventReasons. Idleness (bit 0) slows nothing down.
 _REASONS = {
     0x002: "applications_clocks_setting",
@@ -31,31 +32,28 @@ class GpuTelemetry:
 
     Parameters
     ----------
-    library : module
-        What `nvml.load` returned, or anything with the same functions.
+    provider : Provider
+        Who answers, as `nvml.load` gives it.
     pci_address : str
         As ``0000:1b:00.0``.
     """
 
-    def __init__(self, library: Any, pci_address: str) -> None:
-        self._library = library
-        found = nvml.ask(library, "nvmlDeviceGetHandleByPciBusId", pci_address.encode())
-        self._handle = found.value
+    def __init__(self, provider: Provider, pci_address: str) -> None:
+        found = provider.ask("nvmlDeviceGetHandleByPciBusId", pci_address)
+        is_found = isinstance(found.value, str)
+        self._device = Device(provider, found.value, pci_address) if is_found else None
         self.gap = found.reason
 
     def conditions(self) -> Conditions:
         """Return clocks, power, temperature, throttle reasons and the link as it is now."""
-        if self._handle is None:
-            return Conditions()
-        power_mw = self._asked("nvmlDeviceGetPowerUsage")
         return Conditions(
-            sm_clock_hz=_scaled(self._asked("nvmlDeviceGetClockInfo", _SM_CLOCK), 1e6),
-            memory_clock_hz=_scaled(self._asked("nvmlDeviceGetClockInfo", _MEMORY_CLOCK), 1e6),
-            power_w=_scaled(power_mw, 1e-3),
-            temperature_c=_scaled(self._asked("nvmlDeviceGetTemperature", _CORE_SENSOR), 1.0),
+            sm_clock_hz=_scaled(self._number("nvmlDeviceGetClockInfo", CLOCK_SM), 1e6),
+            memory_clock_hz=_scaled(self._number("nvmlDeviceGetClockInfo", CLOCK_MEMORY), 1e6),
+            power_w=_scaled(self._number("nvmlDeviceGetPowerUsage"), 1e-3),
+            temperature_c=_scaled(self._number("nvmlDeviceGetTemperature", SENSOR_GPU), 1.0),
             throttle_reasons=self._throttle_reasons(),
-            pcie_generation=self._asked("nvmlDeviceGetCurrPcieLinkGeneration"),
-            pcie_num_lanes=self._asked("nvmlDeviceGetCurrPcieLinkWidth"),
+            pcie_generation=self._number("nvmlDeviceGetCurrPcieLinkGeneration"),
+            pcie_num_lanes=self._number("nvmlDeviceGetCurrPcieLinkWidth"),
         )
 
     def use_by_others(self, own_pid: int) -> str | None:
@@ -63,31 +61,33 @@ class GpuTelemetry:
 
         NVML shows only processes of this container; a busy GPU without one tells of the rest.
         """
-        if self._handle is None:
-            return None
-        running = self._asked("nvmlDeviceGetComputeRunningProcesses") or ()
-        pids = sorted({int(process.pid) for process in running} - {own_pid})
+        running = self._asked("nvmlDeviceGetComputeRunningProcesses")
+        told = [number(member(one, "pid")) for one in running] if isinstance(running, list) else []
+        pids = sorted({pid for pid in told if pid is not None} - {own_pid})
         if pids:
             return f"by process {', '.join(map(str, pids))}"
-        rates = self._asked("nvmlDeviceGetUtilizationRates")
-        if not running and rates is not None and rates.gpu / 100 > _BUSY_RATIO:
-            return f"({rates.gpu} % busy, by a process that cannot be seen from here)"
+        busy = number(member(self._asked("nvmlDeviceGetUtilizationRates"), "gpu"))
+        if not told and busy is not None and busy / 100 > _BUSY_RATIO:
+            return f"({busy} % busy, by a process that cannot be seen from here)"
         return None
 
     def _throttle_reasons(self) -> tuple[str, ...]:
-        bits = self._asked("nvmlDeviceGetCurrentClocksEventReasons")
+        bits = self._number("nvmlDeviceGetCurrentClocksEventReasons")
         if bits is None:  # the name before driver 535
-            bits = self._asked("nvmlDeviceGetCurrentClocksThrottleReasons") or 0
-        return tuple(name for bit, name in _REASONS.items() if int(bits) & bit)
+            bits = self._number("nvmlDeviceGetCurrentClocksThrottleReasons") or 0
+        return tuple(name for bit, name in _REASONS.items() if bits & bit)
 
     def _asked(self, function: str, *arguments: Any) -> Any:
-        return nvml.ask(self._library, function, self._handle, *arguments).value
+        return None if self._device is None else self._device.ask(function, *arguments).value
+
+    def _number(self, function: str, *arguments: Any) -> int | None:
+        return number(self._asked(function, *arguments))
 
 
 def gpu_telemetry(pci_address: str) -> GpuTelemetry | None:
     """Return the telemetry of a GPU of this machine, or None where NVML cannot be used."""
-    library = nvml.load()
-    return None if isinstance(library, str) else GpuTelemetry(library, pci_address)
+    provider = nvml.load()
+    return None if isinstance(provider, str) else GpuTelemetry(provider, pci_address)
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

@@ -4,6 +4,7 @@
 answer the same questions (`recording`, `fake`). `read` asks everything.
 """
 
-from topoprobe.machine.sources.nvml.reading import ask, load, read, unavailable
+from topoprobe.machine.sources.nvml.live import load
+from topoprobe.machine.sources.nvml.reading import read, unavailable
 
-__all__ = ["ask", "load", "read", "unavailable"]
+__all__ = ["load", "read", "unavailable"]

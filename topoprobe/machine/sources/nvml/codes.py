@@ -1,4 +1,4 @@
-"""NVML's return codes and enumerations, by their C names; bindings of all ages share them [nvml]."""
+"""NVML's return codes and enumerations by their C names, the same in all bindings [nvml]."""
 
 from __future__ import annotations
 
@@ -40,14 +40,23 @@ class Field(IntEnum):
 
     NVLINK_LINK_COUNT = 91
     C2C_LINK_COUNT = 170
+    C2C_LINK_GET_STATUS = 171
     C2C_LINK_GET_MAX_BW = 172  # MB/s, one link, one direction
 
 
-class Scope(IntEnum):
-    """``nvmlAffinityScope_t``."""
+class PeerAccess(IntEnum):
+    """``nvmlGpuP2PCapsIndex_t``: the binding has a tuple where the first of them should be."""
 
-    NODE = 0
-    SOCKET = 1
+    READ = 0
+    WRITE = 1
+
+
+SCOPE_NODE = 0  # nvmlAffinityScope_t
+NVLINK_PEER_ACCESS = 0  # NVML_NVLINK_CAP_P2P_SUPPORTED
+MAX_NVLINKS = 36
+MAX_PERFORMANCE_STATE = 15
+CLOCK_SM, CLOCK_MEMORY = 1, 2
+SENSOR_GPU = 0
 
 
 # What the driver's library says of a code (nvmlErrorString).
