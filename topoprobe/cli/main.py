@@ -16,7 +16,8 @@ from topoprobe import __version__
 from topoprobe.errors import TopoprobeError, UsageError
 
 COMMANDS = (
-    "profile", "scan", "doctor", "bench", "calibrate", "simulate", "run", "report", "schema",
+    "profile", "scan", "doctor", "bench", "calibrate", "simulate", "run", "report", "compare",
+    "schema",
 )  # fmt: skip
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

@@ -96,3 +96,31 @@ class Verdict(Record, frozen=True, kw_only=True):
     subject: str
     evidence: str
     fix: str | None = None
+
+
+class Change(Record, frozen=True, kw_only=True):
+    """One figure of two documents of the same kind, side by side.
+
+    Attributes
+    ----------
+    name : str
+        What it is, as ``gpu@0000:1b:00.0 nominal link bandwidth``.
+    before, after : str, int, float or None
+        None where that document does not tell.
+    ratio : float or None
+        After by before, for numbers above zero.
+    verdict : str
+        ``incomparable`` if neither is better, or one of them is not known.
+    unit : str or None
+        Of numbers that are no counts, as ``bytes_per_s``.
+    reason : str or None
+        Why it is incomparable, where that is not plain.
+    """
+
+    name: str
+    before: str | int | float | None
+    after: str | int | float | None
+    ratio: float | None
+    verdict: Literal["same", "better", "worse", "incomparable"]
+    unit: str | None = None
+    reason: str | None = None
