@@ -71,7 +71,10 @@ class LiveProvider:
         return Answer(handle)
 
     def _own(self, arguments: tuple[Any, ...]) -> list[Any]:
-        return [self._handles.get(a, a) if isinstance(a, str) else a for a in arguments]
+        """Put handles in place of their names; a name taken for a handle would crash the driver."""
+        return [
+            self._handles[a] if isinstance(a, str) and a.startswith("gpu") else a for a in arguments
+        ]
 
     def _call(self, function: str, arguments: list[Any]) -> Any:
         call = getattr(self._binding, function)
@@ -91,6 +94,8 @@ class LiveProvider:
         return oldest
 
     def _refusal(self, function: str, error: Exception) -> Answer:
+        if isinstance(error, KeyError):
+            return Answer(None, f"{function} failed: {error} was never opened.")
         if isinstance(error, AttributeError) and not hasattr(self._binding, function):
             reason = f"The installed nvidia-ml-py does not know {function}; update it."
             return Answer(None, reason, Code.FUNCTION_NOT_FOUND)
@@ -153,8 +158,9 @@ def _members(structure: ctypes.Structure) -> dict[str, Any]:
     for name, kind, *_ in structure._fields_:
         if name in _LEFT_OUT:
             continue
-        value = getattr(structure, name)
-        # The binding declares some small numbers as characters.
+        # The binding's own way to a member decodes bytes and fails on those that are no text; it
+        # declares some small numbers as characters.
+        value = ctypes.Structure.__getattribute__(structure, name)
         found[name] = value[0] if kind is ctypes.c_char else plain(value)
     return found
 
