@@ -18,8 +18,17 @@ def installed(path: Sequence[str] | None = None) -> tuple[Distribution, ...]:
         Folders to search; `sys.path` by default.
     """
     found = (
-        Distribution(name, distribution.version or "of unknown version")
+        Distribution(name, version)
         for name in INTERESTING
         for distribution in metadata.distributions(name=name, path=list(path or sys.path))
+        if (version := _version(distribution)) is not None
     )
     return tuple(dict.fromkeys(found))
+
+
+def _version(distribution: metadata.Distribution) -> str | None:
+    """Return the version, or None of what is left of a distribution that was removed badly."""
+    try:
+        return distribution.version or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

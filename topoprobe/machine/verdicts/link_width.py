@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topoprobe.machine.verdicts.check import Check, fail, ok, warn
-from topoprobe.machine.verdicts.wires import Rest, are_both_ends_real, matters, rest_of, wires
+from topoprobe.machine.verdicts.wires import (
+    Rest,
+    are_both_ends_real,
+    is_off,
+    matters,
+    rest_of,
+    state_of,
+    wires,
+)
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Verdict
 from topoprobe.records.machine import AnyNode, Capability, Gpu, Link, Nic, Nvme
@@ -49,10 +57,10 @@ def _narrowed(machine: Machine, link: Link, now: int, possible: int) -> Verdict:
             "Find out how the slot is wired: in a cloud, ask for an instance with full-width "
             f"GPUs; on your own machine, reseat it or check its riser{_gain(link, possible)}.",
         )
-    rest = rest_of(machine, link)
-    if rest is Rest.RESTING and not isinstance(machine.node(link.b), Gpu):
-        return ok(NAME, link.id, f"Runs x{now} of x{possible}, at rest: judge it under load.")
-    if rest is not Rest.AWAKE and _rests_lanes(machine.node(link.b), link):
+    if is_off(machine, link):
+        state = state_of(machine, link)
+        return ok(NAME, link.id, f"Runs x{now} of x{possible}, asleep ({state}): judge it awake.")
+    if rest_of(machine, link) is not Rest.AWAKE and _rests_lanes(machine.node(link.b), link):
         return warn(
             NAME,
             link.id,
@@ -71,13 +79,10 @@ def _narrowed(machine: Machine, link: Link, now: int, possible: int) -> Verdict:
 def _rests_lanes(device: AnyNode, link: Link) -> bool:
     """Tell whether a GPU may have given up lanes to save power.
 
-    A GPU that is off tells nothing. Awake enough to be read, NVIDIA's lower the rate alone; those
-    of others lower both together.
+    At rest NVIDIA's lower the rate alone; those of others may lower both together.
     """
     if not isinstance(device, Gpu):
         return False
-    if (device.power_state or "").startswith("D3"):
-        return True
     now = link.current.transfers_per_s if link.current else None
     nominal = link.nominal.transfers_per_s if link.nominal else None
     return device.pci_vendor != _NVIDIA and None not in (now, nominal) and now != nominal

@@ -63,9 +63,9 @@ def matters(machine: Machine, link: Link) -> bool:
 
 def rest_of(machine: Machine, link: Link) -> Rest:
     """Tell whether a link's rate may be low only because its device rests."""
-    device = _device_of(machine, link)
-    if (device.power_state or "").startswith("D3"):
+    if is_off(machine, link):
         return Rest.RESTING
+    device = _device_of(machine, link)
     if not isinstance(device, Gpu):
         return Rest.AWAKE
     state = (device.performance_state or "").removeprefix("P")
@@ -74,10 +74,15 @@ def rest_of(machine: Machine, link: Link) -> Rest:
     return Rest.AWAKE if int(state) < _NUM_AWAKE_STATES else Rest.RESTING
 
 
+def is_off(machine: Machine, link: Link) -> bool:
+    """Tell whether the device at the lower end slept, when its link tells nothing at all."""
+    return (_device_of(machine, link).power_state or "").startswith("D3")
+
+
 def state_of(machine: Machine, link: Link) -> str:
     """Say in which state the device at the lower end was, as ``P8`` or ``D3hot``."""
     device = _device_of(machine, link)
-    if (device.power_state or "").startswith("D3"):
+    if is_off(machine, link):
         return device.power_state or ""
     return (device.performance_state if isinstance(device, Gpu) else None) or "an unknown state"
 

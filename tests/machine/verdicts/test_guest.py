@@ -1,0 +1,60 @@
+"""Trees that a hypervisor made up or flattened."""
+
+from __future__ import annotations
+
+from tests.machine.verdicts.made_up import gpu, link, machine, nic
+from topoprobe.machine.verdicts import guest
+from topoprobe.records.machine import Gpu, HostBridge, PcieSwitch, Port, PortRole
+
+
+def test_emulated_switch_is_worth_a_look() -> None:
+    switch = PcieSwitch(
+        id="pcie_switch@0000:05:00.0", name="s", parent="host_bridge@0000:00",
+        pci_address="0000:05:00.0", pci_vendor="104c", pci_device="8232",
+    )  # fmt: skip
+    node = gpu(parent=switch.id)
+    links = [
+        link(switch, (1, 1), (1, 1), (1, 1)),
+        link(node, (4, 16), (4, 16), (1, 1), above=switch.id),
+    ]
+    (verdict,) = guest.judge(machine(switch, node, links=links))
+    assert verdict.level == "WARN"
+    assert "1 PCIe switch is emulated (104c:8232)" in verdict.evidence
+    assert "NCCL_TOPO_FILE" in (verdict.fix or "")
+
+
+def test_gpus_side_by_side_on_a_guests_bus_are_worth_a_look() -> None:
+    (verdict,) = guest.judge(machine(gpu(0), gpu(1), is_virtual=True, virtualization="KVM"))
+    assert verdict.level == "WARN"
+    assert "All 2 GPUs stand side by side" in verdict.evidence
+
+
+def test_gpus_alone_in_their_domains_are_hyper_vs() -> None:
+    nodes = []
+    for domain in ("0001", "0002"):
+        root = HostBridge(id=f"host_bridge@{domain}:00", name="root", parent="host")
+        address = f"{domain}:00:00.0"
+        nodes += [root, Gpu(id=f"gpu@{address}", name="g", parent=root.id, pci_address=address)]
+    (verdict,) = guest.judge(machine(*nodes))
+    assert verdict.level == "WARN"
+    assert "as Hyper-V shows them" in verdict.evidence
+
+
+def test_coherent_machine_with_a_domain_and_a_port_for_each_gpu_is_real() -> None:
+    nodes = []
+    for domain in ("0008", "0009"):
+        port = Port(address=f"{domain}:00:00.0", role=PortRole.ROOT)
+        root = HostBridge(id=f"host_bridge@{domain}:00", name="root", parent="host", ports=(port,))
+        address = f"{domain}:01:00.0"
+        nodes += [root, Gpu(id=f"gpu@{address}", name="g", parent=root.id, pci_address=address)]
+    assert list(guest.judge(machine(*nodes))) == []
+
+
+def test_bare_metal_has_nothing_to_say() -> None:
+    assert list(guest.judge(machine(gpu(0), gpu(1), nic()))) == []
+
+
+def test_guest_with_one_gpu_has_nothing_to_mend() -> None:
+    (verdict,) = guest.judge(machine(gpu(), is_virtual=True, virtualization="KVM"))
+    assert verdict.level == "OK"
+    assert "KVM" in verdict.evidence

@@ -1,0 +1,126 @@
+"""Whether a slow link is a fault, at rest, or not to be judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.machine.verdicts.made_up import gpu, levels, link, machine, nic
+from topoprobe.machine.verdicts import link_speed
+from topoprobe.records.base import Verdict
+from topoprobe.records.machine import (
+    Contradiction,
+    Link,
+    Nvme,
+    NvSwitch,
+    Other,
+    PcieSwitch,
+    PciNode,
+)
+
+FULL = (4, 16)
+
+
+def verdicts_on(node: PciNode, link_of_it: Link, **more: object) -> list[Verdict]:
+    return list(link_speed.judge(machine(node, links=[link_of_it], **more)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [("P0", "FAIL"), ("P2", "FAIL"), ("P3", "OK"), ("P8", "OK"), (None, "WARN"), ("?", "WARN")],
+)
+def test_slow_gpu_is_judged_by_its_performance_state(state: str | None, level: str) -> None:
+    node = gpu(performance_state=state)
+    (verdict,) = verdicts_on(node, link(node, (1, 16), FULL, FULL))
+    assert verdict.level == level
+    assert verdict.subject == "pcie@0000:01:00.0"
+    assert "Gen1 x16 where both ends can Gen4 x16" in verdict.evidence
+
+
+def test_fault_names_state_cost_and_gain() -> None:
+    node = gpu(performance_state="P0")
+    (verdict,) = verdicts_on(node, link(node, (3, 16), FULL, FULL))
+    assert "at P0, which costs 50 % of its bandwidth" in verdict.evidence
+    assert "from 15.8 GB/s to 31.5 GB/s" in (verdict.fix or "")
+
+
+def test_device_that_sleeps_is_not_judged() -> None:
+    node = gpu(performance_state="P0", power_state="D3hot")
+    (verdict,) = verdicts_on(node, link(node, (1, 16), FULL, FULL))
+    assert verdict.level == "OK"
+    assert "D3hot" in verdict.evidence
+
+
+def test_full_rate_is_well() -> None:
+    node = gpu()
+    (verdict,) = verdicts_on(node, link(node, FULL, FULL, (5, 16)))
+    assert (verdict.level, verdict.evidence) == ("OK", "Runs Gen4 x16, as both ends can.")
+
+
+def test_link_limited_by_its_other_end_is_well() -> None:
+    node = nic()
+    assert levels(verdicts_on(node, link(node, (4, 8), (4, 8), (5, 16)))) == ["OK"]
+
+
+@pytest.mark.parametrize(("own", "slot"), [(FULL, None), (None, FULL), (FULL, (None, 16))])
+def test_link_with_an_unknown_end_is_not_judged(
+    own: tuple[int, int] | None, slot: tuple[int | None, int] | None
+) -> None:
+    node = gpu(performance_state="P0")
+    assert verdicts_on(node, link(node, (1, 16), own, slot)) == []
+
+
+def test_nic_and_drive_never_rest() -> None:
+    drive = Nvme(id="nvme@0000:05:00.0", name="nvme0n1", pci_address="0000:05:00.0")
+    for node in (nic(), drive):
+        assert levels(verdicts_on(node, link(node, (3, 4), (4, 4), (4, 4)))) == ["FAIL"]
+
+
+def test_slow_console_is_only_worth_a_look() -> None:
+    node = Other(id="other@0000:05:00.0", name="screen", pci_address="0000:05:00.0")
+    assert levels(verdicts_on(node, link(node, (1, 1), (2, 1), (2, 1)))) == ["WARN"]
+
+
+def test_nvswitch_rests_its_management_link() -> None:
+    node = NvSwitch(id="nvswitch@0000:05:00.0", name="NVSwitch", pci_address="0000:05:00.0")
+    assert levels(verdicts_on(node, link(node, (1, 2), (4, 2), (4, 2)))) == ["OK"]
+
+
+def test_card_with_its_own_switch_rests_as_its_gpu_does() -> None:
+    switch = PcieSwitch(
+        id="pcie_switch@0000:05:00.0", name="switch", pci_address="0000:05:00.0", pci_vendor="1002"
+    )
+    node = gpu(pci_vendor="1002", parent=switch.id)
+    slow = link(switch, (1, 16), FULL, FULL)
+    assert levels(link_speed.judge(machine(switch, node, links=[slow]))) == ["WARN"]
+    stranger = gpu(parent=switch.id)
+    assert levels(link_speed.judge(machine(switch, stranger, links=[slow]))) == ["FAIL"]
+
+
+def test_functions_of_one_card_are_judged_once_by_the_gpu() -> None:
+    node = gpu(performance_state="P8")
+    sound = Other(id="other@0000:01:00.1", name="audio", pci_address="0000:01:00.1")
+    links = [link(sound, (1, 16), FULL, FULL), link(node, (1, 16), FULL, FULL)]
+    (verdict,) = link_speed.judge(machine(node, sound, links=links))
+    assert (verdict.level, verdict.subject) == ("OK", "pcie@0000:01:00.0")
+
+
+def test_contradicted_link_is_not_judged() -> None:
+    node = gpu(performance_state="P0")
+    slow = link(node, (1, 16), FULL, FULL)
+    doubt = Contradiction(subject=slow.id, fact="current", readings=("a", "b"), meaning="")
+    assert verdicts_on(node, slow, contradictions=[doubt]) == []
+
+
+def test_ports_of_a_guest_prove_nothing() -> None:
+    node = gpu(performance_state="P0")
+    assert verdicts_on(node, link(node, (3, 16), FULL, FULL), is_virtual=True) == []
+
+
+def test_emulated_switch_is_not_judged() -> None:
+    switch = PcieSwitch(
+        id="pcie_switch@0000:05:00.0", name="switch", pci_address="0000:05:00.0",
+        pci_vendor="104c", pci_device="8232",
+    )  # fmt: skip
+    node = gpu(parent=switch.id, performance_state="P0")
+    links = [link(switch, (1, 1), (2, 1), (2, 1)), link(node, (3, 16), FULL, FULL, above=switch.id)]
+    assert list(link_speed.judge(machine(switch, node, links=links))) == []
