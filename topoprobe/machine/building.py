@@ -17,6 +17,7 @@ from topoprobe.machine.scrutiny import (
     doubtful_memory,
     doubtful_places,
     doubtful_uplinks,
+    emulated_switches,
     odd_current_readings,
 )
 from topoprobe.machine.view import Machine
@@ -57,7 +58,7 @@ def build(
         ISO 8601 time of a live reading.
     """
     joined = join(sources)
-    facts = doubtful_memory(doubtful_places(joined.facts))
+    facts = emulated_switches(doubtful_memory(doubtful_places(joined.facts)))
     inventory = Inventory(facts)
     made = make_nodes(inventory)
     pcie, lopsided, withdrawn = doubtful_uplinks(list(_pcie_links(inventory)))

@@ -33,6 +33,7 @@ GENERATIONS = (
     Generation(7, 128e9, 242 / 256),
 )
 LANE_COUNTS = (1, 2, 4, 8, 12, 16, 32)
+_MAX_GIGATRANSFERS = 1e6
 _SPEED = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*GT/s(?:\s+PCIe)?\s*", re.IGNORECASE)
 
 
@@ -50,7 +51,7 @@ def parse_speed(text: str) -> float | None:
         Transfers per second of a lane; None where the text does not tell.
     """
     match = _SPEED.fullmatch(text)
-    return float(match[1]) * 1e9 if match and float(match[1]) > 0 else None
+    return float(match[1]) * 1e9 if match and 0 < float(match[1]) < _MAX_GIGATRANSFERS else None
 
 
 def parse_width(text: str) -> int | None:

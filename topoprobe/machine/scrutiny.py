@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from topoprobe.machine.addresses import format_cpu_list
+from topoprobe.machine.devices import Kind, kind_of
 from topoprobe.machine.facts import Facts, PciFact
 from topoprobe.machine.pcie import describe
 from topoprobe.records.base import Missing
@@ -21,6 +22,10 @@ _UPLINK_RATIO = 4.0
 _MEMORY_RATIO = 0.05
 # Fastest network port that is believed without its PCIe link to compare with: 3.2 Tb/s.
 _MAX_PORT_BITS_PER_S = 3.2e12
+
+# The upstream and downstream ports of TI's XIO3130, which QEMU emulates, and their link.
+_QEMU_SWITCHES = {("104c", "8232"), ("104c", "8233")}
+_SLOWEST = (2.5e9, 1)
 
 
 class Complaint(NamedTuple):
@@ -97,6 +102,51 @@ def doubtful_memory(facts: Facts) -> Facts:
                 ),
                 meaning=f"Memory added after boot is not in the nodes' count; {use}.",
             ),
+        ),
+    )
+
+
+def emulated_switches(facts: Facts) -> Facts:
+    """Withdraw the links of switches that QEMU emulates above GPUs.
+
+    It copies a real switch of Gen1 x1, which a guest's software believes. A figure that somebody
+    set in the hypervisor is kept.
+    """
+    functions = {f.address: f for f in facts.functions}
+    above_gpus: set[str] = set()
+    for function in facts.functions:
+        if kind_of(function, has_storage=False) is Kind.GPU:
+            place = functions.get(function.parent or "")
+            while place is not None and place.address not in above_gpus:
+                above_gpus.add(place.address)
+                place = functions.get(place.parent or "")
+    emulated = [a for a in functions if a in above_gpus and _is_emulated(functions[a])]
+    if not emulated:
+        return facts
+    reason = "QEMU makes up the link of the switch that it emulates."
+    for address in emulated:
+        functions[address] = msgspec.structs.replace(
+            functions[address], nominal=None, maximum=None, current=None
+        )
+    return msgspec.structs.replace(
+        facts,
+        functions=tuple(functions.values()),
+        contradictions=(
+            *facts.contradictions,
+            *(
+                Contradiction(
+                    subject=address,
+                    fact="maximum",
+                    readings=("Gen1 x1", "a GPU below it"),
+                    meaning="The switch is emulated and its link made up; the figures are not "
+                    "used.",
+                )
+                for address in emulated
+            ),
+        ),
+        unknown=(
+            *facts.unknown,
+            *(Missing(subject=a, fact="nominal", reason=reason) for a in emulated),
         ),
     )
 
@@ -195,6 +245,12 @@ def port_rate(
         (f"{rate / 1e9:g} Gb/s{against}", f"{rate / 1e12:g} Gb/s"),
         "The file gives kb/s where Mb/s belong; the lower figure is used.",
     )
+
+
+def _is_emulated(function: PciFact) -> bool:
+    told = [c for c in (function.nominal, function.maximum, function.current) if c is not None]
+    is_slowest = all((c.transfers_per_s, c.num_lanes) == _SLOWEST for c in told)
+    return (function.vendor, function.device) in _QEMU_SWITCHES and bool(told) and is_slowest
 
 
 def _rate(link: Link) -> float:

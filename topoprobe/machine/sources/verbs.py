@@ -8,7 +8,7 @@ from typing import NamedTuple
 from topoprobe.machine.sources.files import Files
 
 # `400 Gb/sec (4X NDR)`
-_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*Gb/sec")
+_RATE = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?)\s*Gb/sec")
 
 
 class VerbsPort(NamedTuple):

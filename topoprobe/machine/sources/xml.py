@@ -52,13 +52,14 @@ def parse(data: bytes, name: str) -> Element:
 
 
 def integer(text: str | None) -> int | None:
-    """Return a decimal or 0x-prefixed integer attribute, or None."""
+    """Return a decimal or 0x-prefixed integer attribute; None if it is none of 64 bits."""
     if text is None:
         return None
     try:
-        return int(text, 16) if text.lower().startswith("0x") else int(text)
+        number = int(text, 16) if text.lower().startswith("0x") else int(text)
     except ValueError:
         return None
+    return number if abs(number) < 1 << 63 else None
 
 
 def _bounded_builder(name: str) -> TreeBuilder:
