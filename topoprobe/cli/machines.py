@@ -39,10 +39,7 @@ def read_machine(sources: list[str]) -> MachineDocument:
     from topoprobe.machine.sources import scan
 
     if not sources:
-        import datetime
-
-        now = datetime.datetime.now(datetime.UTC)
-        return scan.scan_live(captured_at=now.isoformat(timespec="seconds"))
+        return scan.scan_live(captured_at=now())
     made_up = [name for name in sources if not _is_there(name)]
     if not made_up:
         return scan.scan_files([(_called(name), _content(name)) for name in sources])
@@ -52,6 +49,13 @@ def read_machine(sources: list[str]) -> MachineDocument:
     if len(sources) > 1:
         raise UsageError(f"{made_up[0]!r} is a made-up machine, which is complete; give it alone.")
     return document
+
+
+def now() -> str:
+    """Return the time for a live reading, as documents write it."""
+    import datetime
+
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _is_there(name: str) -> bool:
@@ -64,12 +68,12 @@ def _called(name: str) -> str:
 
 
 def _content(name: str) -> bytes | Files:
-    from topoprobe.machine.sources.detect import MAX_BYTES
-    from topoprobe.machine.sources.files import Folder
+    from topoprobe.machine.sources.detect import MAX_ARCHIVE_BYTES
+    from topoprobe.machine.sources.files import Copy
 
     if name != "-" and Path(name).is_dir():
-        return Folder(Path(name))
-    return read_input(name, MAX_BYTES)
+        return Copy(Path(name))
+    return read_input(name, MAX_ARCHIVE_BYTES)
 
 
 def _neither(name: str) -> InputError:

@@ -265,9 +265,12 @@ class Facts(Fact, frozen=True, kw_only=True):
         What it tried to find out and could not; `subject` is a fact's subject or ``host``.
     contradictions : tuple of Contradiction
         What it saw that cannot be; `subject` is a fact's subject or ``host``.
+    captured_at : str or None
+        When the machine was recorded (ISO 8601), where the source tells.
     """
 
     source: str
+    captured_at: str | None = None
     tree: Literal["full", "switches", "none"] = "none"
     host: HostFact | None = None
     packages: tuple[PackageFact, ...] = ()

@@ -18,6 +18,7 @@ from topoprobe.machine.facts import Facts
 from topoprobe.machine.sources import unread
 from topoprobe.machine.sources.files import Files
 from topoprobe.machine.sources.files.rooted import Below, Inside
+from topoprobe.units import format_bytes
 
 XML_FORMATS = {
     "system": "nccl_xml",
@@ -32,10 +33,13 @@ TEXT_FORMATS = (
     "lspci.listing",
     "lspci.tree",
 )
-TREE_FORMATS = ("sysfs", "kfd", "infiniband")
+TREE_FORMATS = ("sysfs", "kfd", "infiniband", "capture.replay")
 _MAX_FOLDERS_ABOVE, _MAX_FOLDERS_BESIDE = 8, 64
 
+# What a recording may have unpacked. A text of the largest machine has 1 MB; an archive of a server
+# with 400 CPUs 100 MB, because each of its small files takes 1 KiB.
 MAX_BYTES = 64 << 20
+MAX_ARCHIVE_BYTES = 256 << 20
 _READABLE = (
     "hwloc, NCCL or RCCL XML, `nvidia-smi topo -m`, `-q -x` or `nvlink -s`, `lspci -vvv`, a copied "
     "/sys tree, or a document of topoprobe"
@@ -49,25 +53,28 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def unpack(data: bytes, name: str) -> bytes:
-    """Undo gzip, xz or bzip2, up to 64 MiB.
+    """Undo gzip, xz or bzip2, up to 64 MiB, or 256 MiB of an archive.
 
     Raises
     ------
     InputError
-        If the compressed data is damaged, or bigger than that.
+        If the compressed data is damaged, or there is more of it.
     """
     import io
 
     opener = _opener(data)
-    if opener is None:
-        return data
     try:
-        with opener(io.BytesIO(data)) as opened:
+        with opener(io.BytesIO(data)) if opener else io.BytesIO(data) as opened:
             plain = opened.read(MAX_BYTES + 1)
+            if len(plain) > MAX_BYTES and is_archive(plain):
+                plain += opened.read(MAX_ARCHIVE_BYTES + 1 - len(plain))
     except Exception as error:  # each of the three has errors of its own
         raise InputError(f"{name} is compressed and damaged: {error}.") from error
-    if len(plain) > MAX_BYTES:
-        raise InputError(f"{name} unpacks to more than {MAX_BYTES} bytes; it is not read.")
+    limit = MAX_ARCHIVE_BYTES if is_archive(plain) else MAX_BYTES
+    if len(plain) > limit:
+        raise InputError(
+            f"{name} has more than {format_bytes(limit)} when unpacked; it is not read."
+        )
     return plain
 
 
@@ -121,40 +128,43 @@ def read_tree(files: Files, name: str) -> list[Facts]:
     InputError
         If nothing in it is known, or it holds several machines.
     """
-    for roots in _possible_roots(files):
-        machines = []
-        for called, root in roots:
-            readers = [reader for reader in _readers(TREE_FORMATS) if reader.matches(root)]
-            if readers:
-                machines.append((called, root, readers))
-        if len(machines) > 1:
-            names = ", ".join(called for called, _, _ in machines)
-            raise InputError(f"{name} holds several machines ({names}); give one of them.")
-        for _, root, readers in machines:
-            return [reader.read(root, name) for reader in readers]
+    root = _root_of_system(files, name) or files
+    found = [reader for reader in _readers(TREE_FORMATS) if reader.matches(root)]
+    if found:
+        return [reader.read(root, name) for reader in found]
     raise InputError(
         f"{name} holds none of the files that are known: sys/bus/pci/devices (a copy of /sys "
         "and /proc), nodes/*/properties (KFD), or */ports/* (class infiniband)."
     )
 
 
-def _possible_roots(files: Files) -> Iterator[list[tuple[str, Files]]]:
-    """Yield where the tree of a machine may start, likeliest first.
+def _root_of_system(files: Files, name: str) -> Files | None:
+    """Find the folder that holds ``sys`` and ``proc``: the other readers find theirs themselves."""
+    system = _reader("sysfs")
+    for candidates in _possible_roots(files):
+        found = {called: root for called, root in candidates.items() if system.matches(root)}
+        if len(found) > 1:
+            raise InputError(f"{name} holds several machines ({', '.join(found)}); give one.")
+        if found:
+            return next(iter(found.values()))
+    return None
 
-    The root may be `/sys` alone; or it is as on the machine; or that is in a folder of it, as tar
-    packs them.
+
+def _possible_roots(files: Files) -> Iterator[dict[str, Files]]:
+    """Yield where the copy of a system may start, likeliest first.
+
+    The root is as on the machine, or is `/sys` alone, or is in a folder of it, as tar packs them.
     """
-    yield [("", Inside(files, "sys"))]
-    yield [("", files)]
-    level = files
+    yield {"": files}
+    yield {"": Inside(files, "sys")}
     for _ in range(_MAX_FOLDERS_ABOVE):
-        names = [name for name in level.names("") if level.names(name)]
+        names = [name for name in files.names("") if files.names(name)]
         if not names or len(names) > _MAX_FOLDERS_BESIDE:
             return
-        yield [(name, Below(level, name)) for name in names]
+        yield {name: Below(files, name) for name in names}
         if len(names) > 1:
             return
-        level = Below(level, names[0])
+        files = Below(files, names[0])
 
 
 def plain_text(data: bytes) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from topoprobe import __version__
 from topoprobe.errors import UsageError
@@ -18,6 +19,9 @@ from topoprobe.records.base import Tool
 from topoprobe.records.documents import decode_as
 from topoprobe.records.machine import MachineDocument
 
+if TYPE_CHECKING:
+    from topoprobe.machine.sources.nvml.provider import Provider
+
 
 def scan_live(captured_at: str | None = None, root: Path = Path("/")) -> MachineDocument:
     """Read the machine this runs on.
@@ -29,14 +33,30 @@ def scan_live(captured_at: str | None = None, root: Path = Path("/")) -> Machine
     root : Path
         Folder that holds ``sys`` and ``proc``.
     """
-    from topoprobe.machine.sources import kfd, nvml, sysfs
+    from topoprobe.machine.sources import nvml
 
-    files = Folder(root)
+    return read_live(Folder(root), nvml.load(), captured_at)
+
+
+def read_live(
+    files: Files, driver: Provider | str, captured_at: str | None = None
+) -> MachineDocument:
+    """Read a running machine through what answers for it.
+
+    Parameters
+    ----------
+    files : Files
+        The root that holds ``sys`` and ``proc``.
+    driver : Provider or str
+        NVML, or why there is none.
+    captured_at : str, optional
+        As for `scan_live`.
+    """
+    from topoprobe.machine.sources import infiniband, kfd, nvml, sysfs
+
     sources = [sysfs.read(files)]
-    if kfd.matches(files):
-        sources.append(kfd.read(files))
-    library = nvml.load()
-    sources.append(nvml.unavailable(library) if isinstance(library, str) else nvml.read(library))
+    sources += [reader.read(files) for reader in (kfd, infiniband) if reader.matches(files)]
+    sources.append(nvml.unavailable(driver) if isinstance(driver, str) else nvml.read(driver))
     return build(sources, origin="live", tool=_tool(), captured_at=captured_at)
 
 
@@ -72,7 +92,8 @@ def scan_files(recordings: Sequence[tuple[str, bytes | Files]]) -> MachineDocume
             return decode_as(data, MachineDocument, name)
         sources += detect.read_file(data, base)
     _refuse_strangers(sources)
-    return build(sources, origin="recorded", tool=_tool())
+    captured_at = next((s.captured_at for s in sources if s.captured_at), None)
+    return build(sources, origin="recorded", tool=_tool(), captured_at=captured_at)
 
 
 def make_up(text: str) -> MachineDocument | None:
