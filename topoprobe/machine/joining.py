@@ -90,9 +90,10 @@ def _tree_first(sources: Sequence[Facts]) -> list[Facts]:
 def _without_invented_bridges(source: Facts, known: set[str]) -> Facts:
     kept = []
     for function in source.functions:
-        if function.class_code is not None and function.class_code.startswith("0604"):
-            continue
         is_placed = function.address in known
+        is_bridge = function.class_code is not None and function.class_code.startswith("0604")
+        if is_bridge and (source.tree == "switches" or not is_placed):
+            continue
         kept.append(
             msgspec.structs.replace(function, parent=None, root=None)
             if is_placed or function.parent not in known
