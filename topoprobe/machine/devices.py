@@ -20,12 +20,15 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+# The NVSwitches of V100, A100 and H100. Later ones show no PCI function of their own.
+NVSWITCHES = frozenset({"1ac2", "1af1", "22a3"})
 # A display class (0300) is also what the screen of a management controller has: only these vendors
 # make GPUs, and ATI's old server chip is one of those screens.
 _GPU_VENDORS = {"10de", "1002", "8086"}
-_MANAGEMENT_SCREENS = {("1002", "515e"), ("1002", "4752"), ("1002", "5159")}
+_MANAGEMENT_SCREENS = {("1002", "515e"), ("1002", "474f"), ("1002", "4752"), ("1002", "5159")}
+_MANAGEMENT_SCREEN_NAMES = ("ES1000", "Rage XL", "Radeon VE")
 _NEC = "1bcf"  # Vector Engines are the accelerators of class 0b40; Intel's QAT there is not.
-_NIC_CLASSES = ("0200", "0207", "0280")
+_NIC_CLASSES = ("0200", "0207", "0280", "02")  # the last where only a name tells
 
 _CLASS_NAMES = {
     "00": "function without a class",
@@ -75,24 +78,78 @@ _MODELS = {
     ("1002", "740f"): "Instinct MI210",
     ("1002", "74a0"): "Instinct MI300A",
     ("1002", "74a1"): "Instinct MI300X",
+    ("1002", "74a2"): "Instinct MI308X",
+    ("1002", "74a5"): "Instinct MI325X",
+    ("1002", "74b5"): "Instinct MI300X VF",
+    ("1002", "74b9"): "Instinct MI325X VF",
+    ("1002", "75a0"): "Instinct MI350X",
+    ("1002", "75a3"): "Instinct MI355X",
+    ("1000", "c010"): "PEX880xx Gen4 switch",
+    ("1000", "c012"): "PEX880xx Gen4 switch",
+    ("1000", "c030"): "PEX890xx Gen5 switch",
+    ("1000", "c034"): "PEX890xx Gen5 switch",
+    ("10b5", "8747"): "PEX 8747 Gen3 switch",
+    ("10b5", "8796"): "PEX 8796 Gen3 switch",
+    ("10b5", "9765"): "PEX 9765 Gen3 switch",
+    ("10b5", "9797"): "PEX 9797 Gen3 switch",
     ("10de", "1ac2"): "NVSwitch (V100)",
     ("10de", "1af1"): "NVSwitch (A100)",
     ("10de", "22a3"): "NVSwitch (H100)",
+    ("10de", "15f9"): "Tesla P100-SXM2-16GB",
     ("10de", "1db1"): "Tesla V100-SXM2-16GB",
+    ("10de", "1db4"): "Tesla V100-PCIE-16GB",
+    ("10de", "1db5"): "Tesla V100-SXM2-32GB",
+    ("10de", "1db6"): "Tesla V100-PCIE-32GB",
     ("10de", "1db8"): "Tesla V100-SXM3-32GB",
     ("10de", "1eb8"): "Tesla T4",
     ("10de", "20b0"): "A100-SXM4-40GB",
+    ("10de", "20b1"): "A100-PCIE-40GB",
     ("10de", "20b2"): "A100-SXM4-80GB",
     ("10de", "20b5"): "A100-PCIE-80GB",
+    ("10de", "20b7"): "A30",
+    ("10de", "20f1"): "A100-PCIE-40GB",
+    ("10de", "20f3"): "A800-SXM4-80GB",
+    ("10de", "2204"): "GeForce RTX 3090",
+    ("10de", "2230"): "RTX A6000",
+    ("10de", "2235"): "A40",
+    ("10de", "2236"): "A10",
+    ("10de", "2237"): "A10G",
+    ("10de", "2321"): "H100-NVL-94GB",
+    ("10de", "2322"): "H800-PCIE-80GB",
+    ("10de", "2324"): "H800-SXM5-80GB",
+    ("10de", "2329"): "H20",
     ("10de", "2330"): "H100-SXM5-80GB",
+    ("10de", "2331"): "H100-PCIE-80GB",
+    ("10de", "2335"): "H200-SXM-141GB",
+    ("10de", "233b"): "H200-NVL",
+    ("10de", "2342"): "GH200",
+    ("10de", "2684"): "GeForce RTX 4090",
+    ("10de", "26b1"): "RTX 6000 Ada",
+    ("10de", "26b5"): "L40",
+    ("10de", "26b9"): "L40S",
+    ("10de", "27b8"): "L4",
+    ("10de", "2901"): "B200",
+    ("10de", "2941"): "GB200",
+    ("10de", "2b85"): "GeForce RTX 5090",
+    ("10de", "3182"): "B300",
+    ("10de", "31c2"): "GB300",
+    ("10de", "31c3"): "GB300",
+    ("11f8", "4128"): "Switchtec PSX 28xG4 switch",
     ("15b3", "1013"): "ConnectX-4",
+    ("15b3", "1015"): "ConnectX-4 Lx",
+    ("15b3", "1016"): "ConnectX-4 Lx Virtual Function",
     ("15b3", "1017"): "ConnectX-5",
+    ("15b3", "1018"): "ConnectX-5 Virtual Function",
     ("15b3", "1019"): "ConnectX-5 Ex",
     ("15b3", "101b"): "ConnectX-6",
+    ("15b3", "101c"): "ConnectX-6 Virtual Function",
     ("15b3", "101d"): "ConnectX-6 Dx",
+    ("15b3", "101e"): "ConnectX Virtual Function",
     ("15b3", "101f"): "ConnectX-6 Lx",
     ("15b3", "1021"): "ConnectX-7",
     ("15b3", "1023"): "ConnectX-8",
+    ("15b3", "1979"): "ConnectX-7 PCIe bridge",
+    ("15b3", "197b"): "BlueField-3 PCIe bridge",
     ("15b3", "a2d6"): "BlueField-2",
     ("15b3", "a2dc"): "BlueField-3",
     ("17db", "0501"): "Cassini (Slingshot 200Gb)",
@@ -170,5 +227,8 @@ def _is_gpu_function(function: PciFact) -> bool:
     if class_code in {"0302", "1200"}:
         return True
     if class_code in {"0300", "0380"}:
-        return vendor in _GPU_VENDORS and (vendor, device) not in _MANAGEMENT_SCREENS
+        name = function.name or ""
+        is_screen = any(screen in name for screen in _MANAGEMENT_SCREEN_NAMES)
+        is_screen = is_screen or (vendor, device) in _MANAGEMENT_SCREENS
+        return vendor in _GPU_VENDORS and not is_screen
     return class_code == "0b40" and vendor == _NEC

@@ -8,6 +8,7 @@ import msgspec
 
 from topoprobe.machine.addresses import sort_key
 from topoprobe.machine.facts import PciFact
+from topoprobe.records.base import Missing
 
 # Drivers that hold a function for somebody else.
 _STAND_INS = {None, "vfio-pci", "pci-stub"}
@@ -45,3 +46,9 @@ def with_interfaces(functions: Sequence[PciFact]) -> list[PciFact]:
         else function
         for function in functions
     ]
+
+
+def silence(address: str) -> Missing:
+    """Say that a function answers with all ones."""
+    reason = "It answers with all ones: it fell off the bus, or sleeps without power (D3cold)."
+    return Missing(subject=address, fact="config", reason=reason)

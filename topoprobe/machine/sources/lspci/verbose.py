@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from topoprobe.machine.facts import Facts, NumaFact, PciFact, RootFact
 from topoprobe.machine.sources.lspci.blocks import holds_functions, split
 from topoprobe.machine.sources.lspci.details import Details
-from topoprobe.machine.sources.lspci.functions import once_each, with_interfaces
+from topoprobe.machine.sources.lspci.functions import once_each, silence, with_interfaces
 from topoprobe.machine.sources.lspci.guests import host_of
 from topoprobe.machine.sources.lspci.places import Place, places_of
 from topoprobe.machine.sources.lspci.virtual import with_owners
@@ -94,8 +94,7 @@ def _function(detail: Details, identity: Identity, place: Place) -> PciFact:
 def _missing(detail: Details, place: Place, *, has_links: bool) -> Iterator[Missing]:
     address = detail.address
     if detail.is_silent:
-        reason = "It answers with all ones: it fell off the bus, or sleeps without power (D3cold)."
-        yield Missing(subject=address, fact="config", reason=reason)
+        yield silence(address)
     if place.root is None:
         bus = address.rpartition(":")[0]
         reason = f"The text shows no bridge that leads to bus {bus}."

@@ -173,6 +173,7 @@ _DEVICE = re.compile(
 _REMARK = re.compile(r" \((?:rev|prog-if) ")
 _NUMBERS = re.compile(r"\[?([0-9a-f]{4}):([0-9a-f]{4})\]?$", re.IGNORECASE)
 _NAMELESS = re.compile(r"(?:Unknown )?[Dd]evice(?: ([0-9a-f]{4}))?$", re.IGNORECASE)
+_FIELD = re.compile(r"(?:(.*\S) )?\[([0-9a-f]{4})\]|([0-9a-f]{4})", re.IGNORECASE)
 
 
 class Identity(NamedTuple):
@@ -219,9 +220,26 @@ def product_of(text: str) -> Identity:
     )
 
 
-def class_of(words: str) -> str | None:
-    """Return the class with this name, or None."""
-    return _CLASSES.get(words)
+def identify_fields(class_text: str, vendor_text: str, device_text: str) -> Identity | None:
+    """Read the three fields that ``-mm`` keeps apart, each in words, as number, or both."""
+    class_words, class_code = _field(class_text)
+    vendor_words, vendor = _field(vendor_text)
+    device_words, device = _field(device_text)
+    class_code = class_code or _CLASSES.get(class_words)
+    if class_code is None:
+        return None
+    product = product_of(f"{vendor_words} {device_words}")
+    return product._replace(
+        class_code=class_code, vendor=vendor or product.vendor, device=device or product.device
+    )
+
+
+def _field(text: str) -> tuple[str, str | None]:
+    """Split ``Words [1234]`` or ``1234``."""
+    match = _FIELD.fullmatch(text.strip())
+    if match is None:
+        return text.strip(), None
+    return match[1] or "", (match[2] or match[3]).lower()
 
 
 def _split_vendor(text: str) -> tuple[str | None, str]:
