@@ -250,14 +250,17 @@ class _Maker:
 
     def _nvlink_counts(self) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for peer in self._facts.peers:
-            if peer.kind is not LinkKind.NVLINK:
-                continue
+        peers = [peer for peer in self._facts.peers if peer.kind is LinkKind.NVLINK]
+        told = {(peer.a, peer.b) for peer in peers}
+        for peer in peers:
             if peer.a == peer.b:
                 reason = "The recorded NVLinks end at the GPU itself."
                 self._miss(self._inventory.node_id(peer.a), "num_nvlinks", reason)
-            else:
-                counts[peer.a] = counts.get(peer.a, 0) + peer.count
+                continue
+            counts[peer.a] = counts.get(peer.a, 0) + peer.count
+            # Not every source tells a link from both of its ends.
+            if peer.b_kind == "gpu" and peer.b is not None and (peer.b, peer.a) not in told:
+                counts[peer.b] = counts.get(peer.b, 0) + peer.count
         return counts
 
     def _why_no_driver_facts(self) -> str:
@@ -283,7 +286,12 @@ class _Maker:
         told = {nic.address: nic for nic in self._facts.nics}
         for function in self._inventory.of(Kind.NIC):
             nic = told.get(function.address, NicFact(key=""))
-            ports = self._ports(function, nic)
+            link = function.nominal or function.maximum or function.current
+            ports = self._ports(
+                self._inventory.node_id(function.address),
+                nic,
+                link.bandwidth_bytes_per_s if link else None,
+            )
             fields = self._pci(function, "nic")
             # People and flows call a NIC by its interface.
             fields["name"] = ports[0].name if ports else function.address
@@ -298,20 +306,18 @@ class _Maker:
                     name=nic.key,
                     model=nic.model,
                     parent="host",
-                    ports=nic.ports,
+                    ports=self._ports(node_id, nic, None),
                     is_bond=nic.is_bond,
                 )
 
-    def _ports(self, function: PciFact, nic: NicFact) -> tuple[NicPort, ...]:
-        link = function.nominal or function.maximum or function.current
-        bandwidth = link.bandwidth_bytes_per_s if link else None
+    def _ports(self, node_id: str, nic: NicFact, bandwidth: float | None) -> tuple[NicPort, ...]:
         ports = []
         for port in nic.ports:
             rate, complaint = port_rate(port, bandwidth)
             if complaint is not None:
                 self.contradictions.append(
                     Contradiction(
-                        subject=self._inventory.node_id(function.address),
+                        subject=node_id,
                         fact=f"rate of {port.name}",
                         readings=complaint.readings,
                         meaning=complaint.meaning,
