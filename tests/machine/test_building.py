@@ -252,6 +252,15 @@ def test_link_told_by_both_ends_is_one_link() -> None:
     assert document.contradictions == ()
 
 
+def test_link_told_from_one_end_counts_for_both_gpus() -> None:
+    there, back = (
+        peer("0000:03:00.0", "0000:05:00.0", 4), peer("0000:05:00.0", "0000:03:00.0", 4),
+    )  # fmt: skip
+    for peers in ((there,), (there, back)):
+        document = make(Facts(source="a", tree="full", functions=GPUS, peers=peers))
+        assert [gpu.num_nvlinks for gpu in Machine(document).all(Gpu)] == [4, 4]
+
+
 def test_ends_that_count_differently_are_reported() -> None:
     peers = (peer("0000:03:00.0", "0000:05:00.0", 4), peer("0000:05:00.0", "0000:03:00.0", 3))
     document = make(Facts(source="a", tree="full", functions=GPUS, peers=peers))
