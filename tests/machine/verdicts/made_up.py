@@ -86,7 +86,7 @@ def machine(
             tool=Tool(tool_version="0"),
             origin=origin,
             sources=("test",),
-            nodes=(Host(id="host", name="h", **host), root, *nodes),
+            nodes=(Host(id="host", name="box", **host), root, *nodes),
             links=tuple(links),
             pairs=tuple(pairs),
             contradictions=tuple(contradictions),

@@ -33,7 +33,7 @@ def test_slow_gpu_is_judged_by_its_performance_state(state: str | None, level: s
     (verdict,) = verdicts_on(node, link(node, (1, 16), FULL, FULL))
     assert verdict.level == level
     assert verdict.subject == "pcie@0000:01:00.0"
-    assert "Gen1 x16 where both ends can Gen4 x16" in verdict.evidence
+    assert "Runs at Gen1 where both ends can Gen4" in verdict.evidence
 
 
 def test_fault_names_state_cost_and_gain() -> None:
@@ -53,7 +53,7 @@ def test_device_that_sleeps_is_not_judged() -> None:
 def test_full_rate_is_well() -> None:
     node = gpu()
     (verdict,) = verdicts_on(node, link(node, FULL, FULL, (5, 16)))
-    assert (verdict.level, verdict.evidence) == ("OK", "Runs Gen4 x16, as both ends can.")
+    assert (verdict.level, verdict.evidence) == ("OK", "Runs at Gen4, as both ends can.")
 
 
 def test_link_limited_by_its_other_end_is_well() -> None:

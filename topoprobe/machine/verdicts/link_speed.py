@@ -34,7 +34,7 @@ def judge(machine: Machine) -> Iterator[Verdict]:
         if now is None or possible is None or link.nominal is None:
             continue
         if now >= possible:
-            yield ok(NAME, link.id, f"Runs {describe(link.current)}, as both ends can.")
+            yield ok(NAME, link.id, f"Runs at {_generation(now)}, as both ends can.")
         else:
             yield _slow(machine, link, link.nominal, now)
 
@@ -44,7 +44,7 @@ CHECK = Check(NAME, "links run at the rate that both ends can, or rest", judge)
 
 def _slow(machine: Machine, link: Link, nominal: Capability, now: float) -> Verdict:
     slowed = capability(now, nominal.num_lanes)
-    gap = f"Runs {describe(slowed)} where both ends can {describe(nominal)}"
+    gap = f"Runs at {_generation(now)} where both ends can {_generation(nominal.transfers_per_s)}"
     rest = rest_of(machine, link)
     if rest is Rest.RESTING:
         state = state_of(machine, link)
@@ -87,6 +87,10 @@ def _gain(slowed: Capability | None, nominal: Capability) -> str:
     if before is None or after is None:
         return ""
     return f"; that takes it from {format_rate(before)} to {format_rate(after)} each way"
+
+
+def _generation(transfers_per_s: float | None) -> str:
+    return describe(capability(transfers_per_s, None)) or "an unknown rate"
 
 
 def _rate(what: Capability | None) -> float | None:
