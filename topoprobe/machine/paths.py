@@ -16,7 +16,6 @@ from topoprobe.records.base import Missing
 from topoprobe.records.machine import (
     Contradiction,
     Gpu,
-    HostBridge,
     LinkKind,
     Nic,
     Nvme,
@@ -80,9 +79,8 @@ def pcie_class(machine: Machine, a: str, b: str) -> PathClass:
         device_of(one.pci_address) == device_of(other.pci_address)
     ):  # fmt: skip
         return PathClass("PIX")
-    above_a = [n for n in machine.ancestors(a) if isinstance(n, PcieSwitch | HostBridge)]
-    above_b = {n.id for n in machine.ancestors(b) if isinstance(n, PcieSwitch | HostBridge)}
-    meeting = next((n for n in above_a if n.id in above_b), None)
+    above_a, above_b = machine.bridges_above(a), machine.bridges_above(b)
+    meeting = next((bridge for bridge in above_a if bridge in above_b), None)
     if isinstance(meeting, PcieSwitch):
         return PathClass("PIX" if one.parent == other.parent == meeting.id else "PXB")
     host = machine.host

@@ -17,6 +17,7 @@ from topoprobe.records.machine import (
     Numa,
     NvSwitch,
     Package,
+    PcieSwitch,
     PciNode,
 )
 
@@ -58,6 +59,12 @@ class Machine:
     ----------
     document : MachineDocument
         Not changed.
+
+    Attributes
+    ----------
+    document : MachineDocument
+    host : Host or None
+        The machine itself, if the document has it.
     """
 
     def __init__(self, document: MachineDocument) -> None:
@@ -68,19 +75,25 @@ class Machine:
             if node.parent is not None:
                 self._children.setdefault(node.parent, []).append(node)
         self._up: dict[str, Link] = {}
-        self._direct: dict[str, list[Link]] = {}
+        self._between: dict[tuple[str, str], list[Link]] = {}
+        self._fabric: dict[str, list[Link]] = {}
         for link in document.links:
             if link.kind is LinkKind.PCIE:
                 self._up[link.b] = link
             elif link.kind in _DIRECT:
-                self._direct.setdefault(link.a, []).append(link)
-                self._direct.setdefault(link.b, []).append(link)
+                self._index_direct(link, link.a, link.b)
+                self._index_direct(link, link.b, link.a)
         self._numa_by_index = {n.os_index: n for n in self.all(Numa)}
+        self.host: Host | None = next(iter(self.all(Host)), None)
+        # Asked for every pair of endpoints, so each is worked out once.
+        self._ancestors: dict[str, tuple[AnyNode, ...]] = {}
+        self._bridges: dict[str, tuple[PcieSwitch | HostBridge, ...]] = {}
+        self._numas: dict[str, Numa | None] = {}
 
-    @property
-    def host(self) -> Host | None:
-        """The machine itself, if the document has it."""
-        return next(iter(self.all(Host)), None)
+    def _index_direct(self, link: Link, end: str, other: str) -> None:
+        self._between.setdefault((end, other), []).append(link)
+        if isinstance(self._nodes.get(other), NvSwitch):
+            self._fabric.setdefault(end, []).append(link)
 
     def node(self, node_id: str) -> AnyNode:
         """Return a node by its id.
@@ -105,8 +118,14 @@ class Machine:
         """Return the nodes that stand directly in or below a node."""
         return tuple(self._children.get(node_id, ()))
 
-    def ancestors(self, node_id: str) -> Iterator[AnyNode]:
-        """Yield what contains or carries a node, nearest first."""
+    def ancestors(self, node_id: str) -> tuple[AnyNode, ...]:
+        """Return what contains or carries a node, nearest first."""
+        found = self._ancestors.get(node_id)
+        if found is None:
+            found = self._ancestors[node_id] = tuple(self._climb(node_id))
+        return found
+
+    def _climb(self, node_id: str) -> Iterator[AnyNode]:
         seen = {node_id}
         node = self._nodes.get(node_id)
         while node is not None and node.parent is not None and node.parent not in seen:
@@ -115,13 +134,22 @@ class Machine:
             if node is not None:
                 yield node
 
+    def bridges_above(self, node_id: str) -> tuple[PcieSwitch | HostBridge, ...]:
+        """Return the PCIe switches above a node and the host bridge above them, nearest first."""
+        found = self._bridges.get(node_id)
+        if found is None:
+            above = self.ancestors(node_id)
+            found = tuple(node for node in above if isinstance(node, PcieSwitch | HostBridge))
+            self._bridges[node_id] = found
+        return found
+
     def link_above(self, node_id: str) -> Link | None:
         """Return the PCIe link that joins a node to the switch or host bridge above it."""
         return self._up.get(node_id)
 
     def links_between(self, a: str, b: str) -> tuple[Link, ...]:
         """Return the direct links (NVLink, xGMI, C2C) that join two nodes."""
-        return tuple(link for link in self._direct.get(a, ()) if b in (link.a, link.b))
+        return tuple(self._between.get((a, b), ()))
 
     def fabric_links(self, node_id: str) -> tuple[Link, ...]:
         """Return the links that join a GPU to NVSwitches.
@@ -129,24 +157,25 @@ class Machine:
         All NVSwitches of a machine count as one fabric: recordings never show the links between
         them, and a machine with switches that do not reach each other is not sold.
         """
-        return tuple(
-            link
-            for link in self._direct.get(node_id, ())
-            if isinstance(self._nodes.get(_other_end(link, node_id)), NvSwitch)
-        )
+        return tuple(self._fabric.get(node_id, ()))
 
     def host_bridge(self, node_id: str) -> HostBridge | None:
         """Return the host bridge above a node, or the node itself if it is one."""
         node = self.node(node_id)
         if isinstance(node, HostBridge):
             return node
-        return next((n for n in self.ancestors(node_id) if isinstance(n, HostBridge)), None)
+        return next((n for n in self.bridges_above(node_id) if isinstance(n, HostBridge)), None)
 
     def numa(self, node_id: str) -> Numa | None:
         """Return the NUMA node that a node belongs to, where it is known.
 
         A machine with a single NUMA node leaves no choice.
         """
+        if node_id not in self._numas:
+            self._numas[node_id] = self._find_numa(node_id)
+        return self._numas[node_id]
+
+    def _find_numa(self, node_id: str) -> Numa | None:
         node = self.node(node_id)
         if isinstance(node, Numa):
             return node
@@ -256,10 +285,6 @@ class Machine:
         if isinstance(self.node(node_id), Numa):
             return (Resource(f"memory:{node_id}", "memory", None, None),)
         return ()
-
-
-def _other_end(link: Link, node_id: str) -> str:
-    return link.b if link.a == node_id else link.a
 
 
 def _resource(link: Link, *, forward: bool, share: float = 1.0) -> Resource:
