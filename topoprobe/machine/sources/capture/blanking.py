@@ -35,12 +35,12 @@ _FORMS = (
     ),
     (MAC, re.compile(rf"(?<![\w:])(?:{_HEX}{{2}}:){{5,}}{_HEX}{{2}}(?![\w:])")),
     (MAC, re.compile(rf"(?<=enx){_HEX}{{12}}\b")),  # systemd's names of interfaces
-    # The front half of a local InfiniBand address is the same everywhere.
-    (GUID, re.compile(rf"(?<!\w)(?!fe80(?::0000){{3}}){_HEX}{{4}}(?::{_HEX}{{4}}){{3}}(?!\w)")),
+    (GUID, re.compile(rf"(?<!\w){_HEX}{{4}}(?::{_HEX}{{4}}){{3}}(?!\w)")),
     (IDENTIFIER, re.compile(rf"\b{_HEX}{{32,}}\b")),
     (IDENTIFIER, re.compile(r"(?<=^unique_id )\d+|(?<=^hive_id )\d+", re.MULTILINE)),
     (SERIAL, re.compile(r"(?<=^Serial\t\t: )\S+", re.MULTILINE)),  # of small Arm boards
 )
+_EVERYONES = {"fe80:0000:0000:0000"}  # the front half of each local InfiniBand address
 _OPTIONS = "proc/cmdline"
 # Boot options whose values say how devices, memory and CPUs are set up, and nothing of the owner.
 _KEPT_OPTIONS = re.compile(
@@ -166,10 +166,10 @@ class Blanker:
         """Replace a UUID that is given as numbers; all zeros mean that there is none."""
         if not isinstance(value, list) or not any(value):
             return value
-        return [*[0] * (len(value) - 1), int(self._substitute(UUID, str(value))[-12:])]
+        return list(bytes.fromhex(self._substitute(UUID, bytes(value).hex())))
 
     def _substitute(self, kind: str, value: str) -> str:
-        if not value.strip("0fF:-_. \n"):
+        if value in _EVERYONES or not value.strip("0fF:-_. \n"):
             return value  # all zeros or all ones identify nothing
         key = kind, value.lower()
         if key not in self._substitutes:
