@@ -191,6 +191,7 @@ class GpuFact(Fact, frozen=True, kw_only=True):
     max_nvlinks: int | None = None
     chassis_slot: int | None = None
     chassis_tray: int | None = None
+    is_idle: bool | None = None
 
 
 class PartitionFact(Fact, frozen=True, kw_only=True):

@@ -20,8 +20,8 @@ F = TypeVar("F", bound=Fact)
 # (`_tree_first` chooses among those).
 _MAY_DIFFER = {
     "name", "current", "nominal", "memory_bytes", "root", "parent", "role", "ports", "driver",
-    "has_interface", "performance_state", "power_state", "num_pcie_replays", "allowed_cpus",
-    "allowed_numas",
+    "has_interface", "performance_state", "is_idle", "power_state", "num_pcie_replays",
+    "allowed_cpus", "allowed_numas",
 }  # fmt: skip
 _KEYS = {"address", "subject", "key", "os_index", "a", "b"}
 

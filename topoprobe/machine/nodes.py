@@ -225,6 +225,7 @@ class _Maker:
                 max_nvlinks=gpu.max_nvlinks,
                 chassis_slot=gpu.chassis_slot,
                 chassis_tray=gpu.chassis_tray,
+                is_idle=gpu.is_idle,
             )
 
     def _unplaced_gpu(self, gpu: GpuFact) -> _PciFields:

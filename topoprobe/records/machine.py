@@ -226,6 +226,8 @@ class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
         GPUs of one xGMI hive reach each other over xGMI.
     performance_state : str or None
         ``P0`` (full clocks) to ``P15``; an idle GPU rests its link too.
+    is_idle : bool or None
+        Whether nothing ran on it when it was read; some GPUs rest in P0.
     memory_numa_index : int or None
         The NUMA node that its own memory is.
     module_id : int or None
@@ -262,6 +264,7 @@ class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
     max_nvlinks: int | None = None
     chassis_slot: int | None = None
     chassis_tray: int | None = None
+    is_idle: bool | None = None
 
 
 class Partition(PciNode, frozen=True, kw_only=True, tag="partition"):

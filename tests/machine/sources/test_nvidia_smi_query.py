@@ -245,7 +245,7 @@ def test_old_layout_is_read_and_its_document_type_not_fetched() -> None:
     assert (gpu.subject, gpu.name) == ("0000:3b:00.0", "Tesla V100-SXM2-32GB")
     assert gpu.uuid == "GPU-7a8b1c2d-0000-4000-8000-123456789abc"
     assert (gpu.memory_bytes, gpu.bar1_bytes) == (32510 << 20, 32768 << 20)
-    assert (gpu.performance_state, gpu.num_pcie_replays) == ("P8", 3)
+    assert (gpu.performance_state, gpu.is_idle, gpu.num_pcie_replays) == ("P8", True, 3)
     assert (gpu.virtualization, gpu.is_mig_enabled, gpu.fabric) == ("none", False, None)
     assert describe(function.current) == "Gen1 x16"
     assert describe(function.nominal) == "Gen3 x16"

@@ -66,7 +66,7 @@ def test_gpus_get_their_drivers_facts() -> None:
     assert (first.compute_capability, first.driver) == ("9.0", "nvidia 580.105.08")
     assert (first.numa_index, first.cpus) == (0, (0, 1, 2, 3))
     assert (first.num_nvlinks, first.max_nvlinks, first.is_mig_enabled) == (18, 18, False)
-    assert (first.performance_state, first.num_pcie_replays) == ("P0", 0)
+    assert (first.performance_state, first.is_idle, first.num_pcie_replays) == ("P0", False, 0)
     assert first.virtualization == "none"
     (pair,) = document.pairs
     assert (pair.path_class, pair.pcie_class, pair.peer_status) == ("NV18", "SYS", "OK")
@@ -93,6 +93,16 @@ def test_link_faster_than_its_limit_is_a_contradiction() -> None:
     assert found.readings == ("current: Gen6", "the GPU and its slot at most: Gen4")
     assert facts.functions[0].nominal is not None
     assert facts.functions[0].nominal.transfers_per_s is None
+
+
+@pytest.mark.parametrize("function", ["Event", "Throttle"])
+def test_idleness_is_read_by_both_names_of_the_call(function: str) -> None:
+    other = {"Event": "Throttle", "Throttle": "Event"}[function]
+    provider = fake(
+        {f"nvmlDeviceGetCurrentClocks{other}Reasons": Code.FUNCTION_NOT_FOUND},
+        **{f"nvmlDeviceGetCurrentClocks{function}Reasons": 0x1},
+    )
+    assert [gpu.is_idle for gpu in nvml.read(provider).gpus] == [True, True]
 
 
 def test_calls_stay_modest() -> None:

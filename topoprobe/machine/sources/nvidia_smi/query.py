@@ -127,6 +127,10 @@ class _Reader:
             performance_state=self._wanted(
                 "performance_state", words.performance_state, "performance_state"
             ),
+            is_idle=self._offered(
+                "is_idle", words.switch, "clocks_event_reasons/clocks_event_reason_gpu_idle",
+                "clocks_throttle_reasons/clocks_throttle_reason_gpu_idle",
+            ),
             module_id=self._offered(
                 "module_id", words.number, "platformInfo/module_id", "gpu_module_id"
             ),

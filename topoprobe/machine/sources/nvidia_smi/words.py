@@ -56,8 +56,10 @@ def performance_state(text: str) -> str | None:
 
 
 def switch(text: str) -> bool | None:
-    """Read ``Enabled`` or ``Disabled``."""
-    return {"enabled": True, "disabled": False}.get(text.lower())
+    """Read ``Enabled`` or ``Disabled``, ``Active`` or ``Not Active``."""
+    return {"enabled": True, "disabled": False, "active": True, "not active": False}.get(
+        text.lower()
+    )
 
 
 def lowered(text: str) -> str | None:

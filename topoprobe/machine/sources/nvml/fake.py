@@ -152,6 +152,7 @@ def _answers(gpu: FakeGpu, index: int) -> dict[str, Any]:
         "nvmlDeviceGetCurrPcieLinkWidth": gpu.width,
         "nvmlDeviceGetMaxPcieLinkWidth": gpu.max_width,
         "nvmlDeviceGetPerformanceState": gpu.performance_state,
+        "nvmlDeviceGetCurrentClocksEventReasons": int(gpu.performance_state > 0),
         "nvmlDeviceGetPcieReplayCounter": 0,
         "nvmlDeviceGetCpuAffinityWithinScope": list(gpu.cpu_words),
         "nvmlDeviceGetMemoryAffinity": list(gpu.numa_words),

@@ -9,6 +9,7 @@ from topoprobe.machine import nvidia
 from topoprobe.machine.facts import GpuFact, PartitionFact, PciFact, PeerFact
 from topoprobe.machine.pcie import LANE_COUNTS, capability_of_generation
 from topoprobe.machine.sources.nvml.codes import (
+    GPU_IDLE,
     MAX_PERFORMANCE_STATE,
     SCOPE_NODE,
     WORDS,
@@ -113,6 +114,7 @@ def read_gpu(device: Device, pci: Any, driver: str | None) -> GpuFacts:
         performance_state=device.wanted(
             "performance_state", _performance_state, "nvmlDeviceGetPerformanceState"
         ),
+        is_idle=_read_idleness(device),
         memory_numa_index=memory_numa_index,
         module_id=module,
         virtualization=_word(
@@ -168,6 +170,15 @@ def _read_link(device: Device) -> _PcieLink:
         limit_width=device.offered("nominal", _lanes, "nvmlDeviceGetMaxPcieLinkWidth"),
         own_generation=device.offered("maximum", size, "nvmlDeviceGetGpuMaxPcieLinkGeneration"),
     )
+
+
+def _read_idleness(device: Device) -> bool | None:
+    """Tell whether the clocks are low because nothing runs."""
+    reasons = number(device.ask("nvmlDeviceGetCurrentClocksEventReasons").value)
+    if reasons is None:  # the name before driver 535
+        function = "nvmlDeviceGetCurrentClocksThrottleReasons"
+        reasons = device.offered("is_idle", number, function)
+    return None if reasons is None else bool(reasons & GPU_IDLE)
 
 
 def _read_cpus(device: Device) -> tuple[int, ...]:
