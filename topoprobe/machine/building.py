@@ -35,6 +35,8 @@ from topoprobe.records.machine import (
 
 # Facts whose absence is judged after joining, when another source may have told them.
 _JUDGED_LATER = {"numa_index", "maximum"}
+# Why a fact is unknown that no source was asked for.
+SILENCE = "No source tells it."
 
 
 def build(
@@ -153,21 +155,20 @@ def _unknown_endpoints(inventory: Inventory, draft: MachineDocument) -> Iterator
     reasons = {(m.subject, m.fact): m.reason for m in inventory.facts.unknown}
     above = {link.b: link for link in draft.links if link.kind is LinkKind.PCIE}
     nodes = {node.pci_address: node for node in draft.nodes if isinstance(node, PciNode)}
-    silence = "No source tells it."
     for address, kind in inventory.kinds.items():
         if kind not in ENDPOINTS:
             continue
         node = nodes[address]
         if node.numa_index is None:
-            reason = reasons.get((address, "numa_index"), silence)
+            reason = reasons.get((address, "numa_index"), SILENCE)
             yield Missing(subject=node.id, fact="numa_index", reason=reason)
         link = above.get(node.id)
         if link is None or link.a == "host":
-            yield Missing(subject=node.id, fact="parent", reason=silence)
+            yield Missing(subject=node.id, fact="parent", reason=SILENCE)
         if link is not None and (
             link.nominal is None or link.nominal.bandwidth_bytes_per_s is None
         ):
-            reason = reasons.get((address, "maximum"), silence)
+            reason = reasons.get((address, "maximum"), SILENCE)
             yield Missing(subject=link.id, fact="nominal", reason=reason)
 
 

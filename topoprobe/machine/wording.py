@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from topoprobe.machine.addresses import format_cpu_list
 from topoprobe.machine.view import Machine
 from topoprobe.records.machine import Gpu, HostBridge, Nic, Node, Nvme, NvSwitch, PcieSwitch
 
@@ -50,14 +51,13 @@ def listed(names: Sequence[str]) -> str:
 
 
 def gpu_names(gpus: Sequence[Gpu]) -> str:
-    """Write GPUs by index, as ``GPU 0``, ``GPUs 0 and 1`` or ``GPUs 0-3``."""
-    indexes = [gpu.index for gpu in gpus if gpu.index is not None]
+    """Write GPUs by index, as ``GPU 0``, ``GPUs 0 and 1`` or ``GPUs 0-3,6``."""
+    indexes = sorted(gpu.index for gpu in gpus if gpu.index is not None)
     if len(indexes) == 1:
         return f"GPU {indexes[0]}"
-    if len(indexes) > 2 and indexes == list(range(indexes[0], indexes[-1] + 1)):
-        return f"GPUs {indexes[0]}-{indexes[-1]}"
-    words = [str(index) for index in indexes]
-    return f"GPUs {', '.join(words[:-1])} and {words[-1]}"
+    if len(indexes) == 2:
+        return f"GPUs {indexes[0]} and {indexes[1]}"
+    return f"GPUs {format_cpu_list(tuple(indexes))}"
 
 
 def name_of(node: Node) -> str:
@@ -105,7 +105,7 @@ class Names:
         nodes = [self._nodes.get(subject) for subject in subjects]
         gpus = [node for node in nodes if isinstance(node, Gpu) and node.index is not None]
         if len(gpus) == len(subjects):
-            names = gpu_names(sorted(gpus, key=lambda gpu: gpu.index or 0))
+            names = gpu_names(gpus)
             return names if len(gpus) == 1 else f"Each of {names}"
         single = [self._one(subject) for subject in subjects if subject != "host"]
         if not single:

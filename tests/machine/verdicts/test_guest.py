@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.machine.verdicts.made_up import gpu, link, machine, nic
 from topoprobe.machine.verdicts import guest
-from topoprobe.records.machine import Gpu, HostBridge, PcieSwitch, Port, PortRole
+from topoprobe.records.machine import Gpu, HostBridge, Pair, PcieSwitch, Port, PortRole
 
 
 def test_emulated_switch_is_worth_a_look() -> None:
@@ -24,7 +24,9 @@ def test_emulated_switch_is_worth_a_look() -> None:
 
 
 def test_gpus_side_by_side_on_a_guests_bus_are_worth_a_look() -> None:
-    (verdict,) = guest.judge(machine(gpu(0), gpu(1), is_virtual=True, virtualization="KVM"))
+    pairs = [Pair(a=gpu(0).id, b=gpu(1).id, path_class="NV12")]
+    made = machine(gpu(0), gpu(1), pairs=pairs, is_virtual=True, virtualization="KVM")
+    (verdict,) = guest.judge(made)
     assert verdict.level == "WARN"
     assert "All 2 GPUs stand side by side" in verdict.evidence
 
@@ -35,9 +37,13 @@ def test_gpus_alone_in_their_domains_are_hyper_vs() -> None:
         root = HostBridge(id=f"host_bridge@{domain}:00", name="root", parent="host")
         address = f"{domain}:00:00.0"
         nodes += [root, Gpu(id=f"gpu@{address}", name="g", parent=root.id, pci_address=address)]
-    (verdict,) = guest.judge(machine(*nodes))
+    ends = {"a": "gpu@0001:00:00.0", "b": "gpu@0002:00:00.0"}
+    unknown = Pair(**ends, path_class=None)
+    (verdict,) = guest.judge(machine(*nodes, pairs=[unknown]))
     assert verdict.level == "WARN"
     assert "as Hyper-V shows them" in verdict.evidence
+    known = Pair(**ends, path_class="SYS", pcie_class="SYS")
+    assert list(guest.judge(machine(*nodes, pairs=[known]))) == []
 
 
 def test_coherent_machine_with_a_domain_and_a_port_for_each_gpu_is_real() -> None:

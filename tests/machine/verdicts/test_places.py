@@ -25,8 +25,14 @@ def test_device_without_a_place_among_several_is_worth_a_look() -> None:
 
 
 def test_guest_is_told_what_its_hypervisor_can_do() -> None:
-    (verdict,) = numa_place.judge(machine(*numas(2), gpu(), is_virtual=True))
+    why = Missing(subject=gpu().id, fact="numa_index", reason="sysfs says numa_node -1.")
+    (verdict,) = numa_place.judge(machine(*numas(2), gpu(), unknown=[why], is_virtual=True))
     assert "pxb-pcie" in (verdict.fix or "")
+
+
+def test_source_that_knows_no_places_is_no_fault() -> None:
+    silent = Missing(subject=gpu().id, fact="numa_index", reason="No source tells it.")
+    assert list(numa_place.judge(machine(*numas(2), gpu(), unknown=[silent]))) == []
 
 
 def test_contradicted_place_is_told_once() -> None:

@@ -15,7 +15,10 @@ from topoprobe.records.machine import Pair
 def faulty() -> tuple[Verdict, ...]:
     nodes = [gpu(i, performance_state="P0", numa_index=0) for i in range(3)]
     links = [link(node, (4, 8), (4, 16), (4, 16)) for node in nodes]
-    unknown = [Missing(subject="host", fact="nvml", reason="No driver.")]
+    unknown = [
+        Missing(subject="host", fact="nvml", reason="No driver."),
+        Missing(subject=nic().id, fact="numa_index", reason="sysfs says numa_node -1."),
+    ]
     return judge(machine(*numas(2), *nodes, nic(), links=links, unknown=unknown))
 
 

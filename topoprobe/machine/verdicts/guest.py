@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from topoprobe.machine.verdicts.check import Check, ok, warn
 from topoprobe.machine.verdicts.wires import is_emulated
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wording import count
 from topoprobe.records.base import Verdict
-from topoprobe.records.machine import Gpu, HostBridge, LinkKind, Nic, NvSwitch, PcieSwitch
+from topoprobe.records.machine import Gpu, HostBridge, LinkKind, PcieSwitch
 
 NAME = "guest"
 _FIX = (
@@ -34,14 +34,9 @@ def judge(machine: Machine) -> Iterator[Verdict]:
         )
     elif _is_flat(machine):
         yield warn(NAME, "host", _flatness(machine), _FIX)
-    elif host is not None and host.is_virtual and machine.all(Gpu):
-        yield ok(
-            NAME,
-            "host",
-            f"This is a virtual machine ({host.virtualization}); its tree places the GPUs.",
-        )
     elif host is not None and host.is_virtual:
-        yield ok(NAME, "host", f"This is a virtual machine ({host.virtualization}).")
+        kind = f" ({host.virtualization})" if host.virtualization else ""
+        yield ok(NAME, "host", f"This is a virtual machine{kind}.")
 
 
 CHECK = Check(NAME, "parts of the tree are real", judge)
@@ -58,30 +53,35 @@ def _num_emulated(machine: Machine) -> int:
 
 
 def _is_flat(machine: Machine) -> bool:
-    """Tell whether several devices hang on root buses, in a guest or each in a domain of its own.
-
-    A real server has no GPU without a port above it, and shares domains among its devices.
-    """
-    devices = (*machine.all(Gpu), *machine.all(Nic), *machine.all(NvSwitch))
-    if len(machine.all(Gpu)) < 2 or machine.all(PcieSwitch):
-        return False
-    above = {device.parent for device in devices}
-    if not all(isinstance(machine.node(parent), HostBridge) for parent in above if parent):
+    """Tell whether a guest's GPUs stand on root buses, so that no way between some is known."""
+    gpus = machine.all(Gpu)
+    ids = {gpu.id for gpu in gpus}
+    pairs = (pair for pair in machine.document.pairs if pair.b in ids)
+    if machine.all(PcieSwitch) or all(pair.pcie_class is not None for pair in pairs):
         return False
     is_guest = machine.host is not None and machine.host.is_virtual
-    return bool(is_guest) or _has_lone_domains(machine)
+    return _are_in_lone_domains(gpus) or (bool(is_guest) and _are_on_root_buses(machine, gpus))
 
 
-def _has_lone_domains(machine: Machine) -> bool:
-    """Tell Hyper-V's way: every device alone in its PCI domain, and no ports at all."""
-    gpus = machine.all(Gpu)
-    domains = {(gpu.pci_address or "").partition(":")[0] for gpu in gpus}
-    has_ports = any(bridge.ports for bridge in machine.all(HostBridge))
-    return len(domains) == len(gpus) and not has_ports
+def _are_on_root_buses(machine: Machine, gpus: Sequence[Gpu]) -> bool:
+    return all(isinstance(machine.node(gpu.parent or "host"), HostBridge) for gpu in gpus)
+
+
+def _are_in_lone_domains(gpus: Sequence[Gpu]) -> bool:
+    """Tell Hyper-V's way: every device on the first bus of a PCI domain of its own."""
+    places = [(gpu.pci_address or "").split(":") for gpu in gpus]
+    domains = {place[0] for place in places}
+    return len(domains) == len(gpus) and all(place[1:2] == ["00"] for place in places)
 
 
 def _flatness(machine: Machine) -> str:
-    gpus = count(len(machine.all(Gpu)), "GPU")
-    if _has_lone_domains(machine):
-        return f"Each of {gpus} is alone in a PCI domain, as Hyper-V shows them: no way is known."
-    return f"All {gpus} stand side by side on the guest's root bus, which hides the real tree."
+    gpus = machine.all(Gpu)
+    if _are_in_lone_domains(gpus):
+        return (
+            f"Each of {count(len(gpus), 'GPU')} is alone in a PCI domain, as Hyper-V shows them, "
+            "so no way between them is known."
+        )
+    return (
+        f"All {count(len(gpus), 'GPU')} stand side by side on the guest's root bus, which hides "
+        "the real tree."
+    )

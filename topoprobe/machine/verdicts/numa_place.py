@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from topoprobe.machine.building import SILENCE
 from topoprobe.machine.verdicts.check import Check, ok, warn
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wording import count
@@ -28,14 +29,19 @@ CHECK = Check(NAME, "devices have a known NUMA node", judge)
 
 
 def _places(machine: Machine, devices: Sequence[PciNode], num_numas: int) -> Iterator[Verdict]:
+    # A contradiction is told as such, and a source that never tells places says nothing of them.
     doubted = {c.subject for c in machine.document.contradictions if c.fact == "numa_index"}
-    reasons = {m.subject: m.reason for m in machine.document.unknown if m.fact == "numa_index"}
+    reasons = {
+        m.subject: m.reason
+        for m in machine.document.unknown
+        if m.fact == "numa_index" and m.reason != SILENCE
+    }
     is_virtual = machine.host is not None and machine.host.is_virtual
     for device in devices:
         if device.numa_index is not None:
             yield ok(NAME, device.id, f"Is near NUMA node {device.numa_index} of {num_numas}.")
-        elif device.id not in doubted:  # that is said of it already
-            reason = reasons.get(device.id, "No source tells it.")
+        elif device.id not in doubted and device.id in reasons:
+            reason = reasons[device.id]
             yield warn(
                 NAME,
                 device.id,
