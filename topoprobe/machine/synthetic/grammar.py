@@ -15,7 +15,6 @@ CONTENTS: dict[str, tuple[str, ...]] = {
     "switch": ("switch", "gpu", "nic", "nvme", "nvswitch"),
 }
 KINDS = CONTENTS["machine"]
-EXAMPLE = '"2 socket: 4 switch: 2 gpu, 2 nic"'
 # A machine has hundreds of parts, and as many pairs as their square.
 MAX_PARTS = 1000
 _MAX_DEPTH = 16
@@ -113,7 +112,10 @@ class _Parser:
         if kind is None:
             raise self._mistake(f"a number or one of {', '.join(CONTENTS[inside])}")
         if kind not in CONTENTS[inside]:
-            raise self._mistake(f"what can stand in a {inside}: {', '.join(CONTENTS[inside])}")
+            raise self._mistake(
+                f"what can stand in a {inside}: {', '.join(CONTENTS[inside])} (brackets, as in "
+                f"[{inside}: …], end what is in it)"
+            )
         self._take()
         attributes = self._attributes() if self._peek() == "(" else ()
         children: tuple[Item, ...] = ()
