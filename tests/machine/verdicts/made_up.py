@@ -21,6 +21,7 @@ from topoprobe.records.machine import (
     NicPort,
     Numa,
     Pair,
+    Provenance,
 )
 
 GT = {1: 2.5e9, 2: 5e9, 3: 8e9, 4: 16e9, 5: 32e9}
@@ -77,6 +78,7 @@ def machine(
     pairs: Iterable[Pair] = (),
     contradictions: Iterable[Contradiction] = (),
     unknown: Iterable[Missing] = (),
+    provenance: Iterable[Provenance] = (),
     origin: Literal["live", "recorded", "synthetic"] = "live",
     **host: Any,
 ) -> Machine:
@@ -91,6 +93,7 @@ def machine(
             pairs=tuple(pairs),
             contradictions=tuple(contradictions),
             unknown=tuple(unknown),
+            provenance=tuple(provenance),
         )
     )
 

@@ -15,6 +15,7 @@ from topoprobe.records.machine import (
     Other,
     PcieSwitch,
     PciNode,
+    Provenance,
 )
 
 FULL = (4, 16)
@@ -34,6 +35,24 @@ def test_slow_gpu_is_judged_by_its_performance_state(state: str | None, level: s
     assert verdict.level == level
     assert verdict.subject == "pcie@0000:01:00.0"
     assert "Runs at Gen1 where both ends can Gen4" in verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("state", "is_idle", "level"),
+    [("P0", True, "WARN"), ("P0", False, "FAIL"), ("P8", False, "OK"), (None, False, "FAIL")],
+)
+def test_idle_gpu_may_rest_in_its_highest_state(
+    state: str | None, is_idle: bool, level: str
+) -> None:
+    node = gpu(performance_state=state, is_idle=is_idle)
+    assert levels(verdicts_on(node, link(node, (1, 16), FULL, FULL))) == [level]
+
+
+def test_limit_that_the_driver_told_is_of_both_ends() -> None:
+    node = gpu(performance_state="P0")
+    slow = link(node, (3, 16), FULL, None)
+    told = Provenance(subject=node.id, source="nvml", facts=("nominal",))
+    assert levels(verdicts_on(node, slow, provenance=[told])) == ["FAIL"]
 
 
 def test_fault_names_state_cost_and_gain() -> None:

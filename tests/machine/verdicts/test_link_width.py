@@ -6,6 +6,7 @@ import pytest
 
 from tests.machine.verdicts.made_up import gpu, levels, link, machine, nic
 from topoprobe.machine.verdicts import link_width
+from topoprobe.records.machine import Provenance
 
 FULL = (4, 16)
 
@@ -36,6 +37,13 @@ def test_unknown_slot_is_worth_a_look() -> None:
     (verdict,) = link_width.judge(machine(node, links=[link(node, (4, 8), FULL, None)]))
     assert verdict.level == "WARN"
     assert "what the slot can is not told" in verdict.evidence
+
+
+def test_limit_that_the_driver_told_is_of_both_ends() -> None:
+    node = gpu()
+    told = Provenance(subject=node.id, source="nvml", facts=("nominal",))
+    made = machine(node, links=[link(node, (4, 8), FULL, None)], provenance=[told])
+    assert levels(link_width.judge(made)) == ["FAIL"]
 
 
 def test_slot_of_a_guest_is_unknown() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tests.machine.verdicts.made_up import gpu, levels, machine
 from topoprobe.machine.verdicts import nvlinks
 from topoprobe.records.base import Missing
-from topoprobe.records.machine import Fabric, NvSwitch, Pair
+from topoprobe.records.machine import Fabric, Link, LinkKind, NvSwitch, Pair
 
 H100 = {"model": "NVIDIA H100 80GB HBM3", "pci_device": "2330"}
 
@@ -18,7 +19,7 @@ def missing(subject: str, fact: str, reason: str) -> Missing:
 
 def test_gpu_without_links_beside_full_peers_fails_with_the_failed_call() -> None:
     full, bare = gpu(0, num_nvlinks=18, **H100), gpu(1, num_nvlinks=0, **H100)
-    why = missing(bare.id, "nvlink 0", "nvmlDeviceGetNvLinkState failed: Unknown Error.")
+    why = missing(bare.id, "nvlinks", "nvmlDeviceGetNvLinkState failed: Unknown Error.")
     ok, bad = nvlinks.judge(machine(full, bare, unknown=[why]))
     assert (ok.level, ok.evidence) == ("OK", "Has 18 NVLinks, all up.")
     assert bad.level == "FAIL"
@@ -45,7 +46,7 @@ def test_nobody_told_of_links_is_no_fault() -> None:
 
 
 def test_call_that_failed_for_the_whole_gpu_is_a_fault_of_a_board_that_has_links() -> None:
-    why = [missing(gpu(i).id, "nvlink 0", "refused.") for i in range(2)]
+    why = [missing(gpu(i).id, "nvlinks", "refused.") for i in range(2)]
     found = nvlinks.judge(machine(*(gpu(i, **H100) for i in range(2)), unknown=why))
     assert levels(found) == ["FAIL", "FAIL"]
 
@@ -76,12 +77,30 @@ def test_links_that_are_down_beyond_the_known_number_are_worth_a_look() -> None:
         ("Completed", "Degraded bandwidth", ["FAIL"]),
         ("In Progress", None, ["FAIL"]),
         ("Not Started", None, ["FAIL"]),
-        ("N/A", "N/A", []),
+        ("not supported", None, []),
     ],
 )
 def test_fabric_that_is_not_up_fails(state: str, health: str | None, expected: list[str]) -> None:
     node = gpu(fabric=Fabric(state=state, health=health))
     assert levels(nvlinks.judge(machine(node))) == expected
+
+
+def test_gpu_that_failed_to_join_its_fabric_fails() -> None:
+    node = gpu(fabric=Fabric(state="completed", status="insufficient resources"))
+    (verdict,) = nvlinks.judge(machine(node))
+    assert (verdict.level, verdict.evidence) == (
+        "FAIL", "Failed to join the NVLink fabric: insufficient resources.",
+    )  # fmt: skip
+
+
+def test_card_without_a_bridge_beside_bridged_pairs_is_worth_a_look() -> None:
+    nodes = [gpu(i, model="card", num_nvlinks=n) for i, n in enumerate((4, 4, 0))]
+    bridge = Link(
+        id="nvlink", kind=LinkKind.NVLINK, a=nodes[0].id, b=nodes[1].id, wire="w", count=4
+    )
+    assert levels(nvlinks.judge(machine(*nodes, links=[bridge]))) == ["OK", "OK", "WARN"]
+    mesh = [bridge, msgspec.structs.replace(bridge, id="other", b=nodes[2].id)]
+    assert levels(nvlinks.judge(machine(*nodes, links=mesh))) == ["OK", "OK", "FAIL"]
 
 
 def test_gpus_beside_nvswitches_that_meet_over_pcie_fail() -> None:

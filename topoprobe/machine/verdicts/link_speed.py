@@ -13,6 +13,7 @@ from topoprobe.machine.verdicts.wires import (
     rest_of,
     state_of,
     wires,
+    with_told_limits,
 )
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Verdict
@@ -29,9 +30,13 @@ def judge(machine: Machine) -> Iterator[Verdict]:
     """
     if not are_both_ends_real(machine):
         return
+    told = with_told_limits(machine)
     for link in wires(machine):
-        now, possible = _rate(link.current), _possible_rate(link)
+        now, possible = _rate(link.current), _rate(link.nominal)
+        is_of_both = None not in (_rate(link.a_capability), _rate(link.b_capability))
         if now is None or possible is None or link.nominal is None:
+            continue
+        if not is_of_both and link.b not in told:
             continue
         if now >= possible:
             yield ok(NAME, link.id, f"Runs at {_generation(now)}, as both ends can.")
@@ -55,7 +60,7 @@ def _slow(machine: Machine, link: Link, nominal: Capability, now: float) -> Verd
         return warn(
             NAME,
             link.id,
-            f"{gap}; whether the GPU rested is not told, so this cannot be judged.",
+            f"{gap}; it may rest ({state_of(machine, link)}), so this cannot be judged.",
             "Read it again under load: a GPU at work runs its link at the full rate. It is a "
             "fault only if it stays so.",
         )
@@ -95,8 +100,3 @@ def _generation(transfers_per_s: float | None) -> str:
 
 def _rate(what: Capability | None) -> float | None:
     return what.transfers_per_s if what else None
-
-
-def _possible_rate(link: Link) -> float | None:
-    ends = (_rate(link.a_capability), _rate(link.b_capability))
-    return None if None in ends else _rate(link.nominal)

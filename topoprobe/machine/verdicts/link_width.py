@@ -13,6 +13,7 @@ from topoprobe.machine.verdicts.wires import (
     rest_of,
     state_of,
     wires,
+    with_told_limits,
 )
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Verdict
@@ -25,12 +26,14 @@ _NVIDIA = "10de"
 
 def judge(machine: Machine) -> Iterator[Verdict]:
     """Compare each link's lanes with the lesser of both ends, and a card with its slot."""
+    told = with_told_limits(machine)
     for link in wires(machine):
         now, possible = _lanes(link.current), _lanes(link.nominal)
         device = machine.node(link.b)
         slot, own = _lanes(link.a_capability), _lanes(link.b_capability)
         if now is not None and possible is not None and now < possible:
-            yield _narrowed(machine, link, now, possible)
+            is_known = None not in (slot, own) or link.b in told
+            yield _narrowed(machine, link, now, possible, is_known=is_known)
         elif slot is not None and own is not None and slot < own and _wants_more(device, link):
             yield warn(
                 NAME,
@@ -46,10 +49,9 @@ def judge(machine: Machine) -> Iterator[Verdict]:
 CHECK = Check(NAME, "links use all lanes that both ends have", judge)
 
 
-def _narrowed(machine: Machine, link: Link, now: int, possible: int) -> Verdict:
-    is_of_both = _lanes(link.a_capability) is not None and _lanes(link.b_capability) is not None
+def _narrowed(machine: Machine, link: Link, now: int, possible: int, *, is_known: bool) -> Verdict:
     loss = f"which costs {_percent(now, possible)} of its host bandwidth"
-    if not is_of_both or not are_both_ends_real(machine):
+    if not is_known or not are_both_ends_real(machine):
         return warn(
             NAME,
             link.id,

@@ -10,10 +10,13 @@ from topoprobe.machine.verdicts.check import Check, fail, ok, warn
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wording import count
 from topoprobe.records.base import Verdict
-from topoprobe.records.machine import Gpu, NvSwitch
+from topoprobe.records.machine import Gpu, LinkKind, NvSwitch
 
 NAME = "nvlinks"
 _NVIDIA = "10de"
+# What readers call links that would not answer, are down, or serve no peers.
+_FACTS_OF_LINKS = {"nvlinks", "inactive nvlinks", "nvlinks without peers"}
+_WELL = {"", "success", "healthy", "n/a", "unknown", "not supported"}
 _START_FABRIC = (
     "Start NVIDIA's fabric manager (systemctl restart nvidia-fabricmanager; its version must be "
     "the driver's) and look at its log: without it these GPUs talk over PCIe only."
@@ -24,8 +27,10 @@ def judge(machine: Machine) -> Iterator[Verdict]:
     """Compare each GPU's NVLinks with its model's and its peers', and look at the fabric."""
     gpus = [gpu for gpu in machine.all(Gpu) if gpu.pci_vendor in {_NVIDIA, None}]
     usual = _usual_counts(gpus)
+    is_bridged = _is_bridged(machine, gpus)
     for gpu in gpus:
-        yield from _links(machine, gpu, usual.get(gpu.model, 0), len(gpus))
+        most = usual.get(gpu.model, 0)
+        yield from _links(machine, gpu, most, len(gpus), is_bridged=is_bridged and most > 0)
         yield from _fabric(gpu)
     yield from _unreached(machine, gpus)
 
@@ -41,11 +46,13 @@ def _usual_counts(gpus: list[Gpu]) -> dict[str | None, int]:
     return found
 
 
-def _links(machine: Machine, gpu: Gpu, usual: int, num_gpus: int) -> Iterator[Verdict]:
+def _links(
+    machine: Machine, gpu: Gpu, usual: int, num_gpus: int, *, is_bridged: bool
+) -> Iterator[Verdict]:
     reasons = [
         m.reason.rstrip(".")
         for m in machine.document.unknown
-        if m.subject == gpu.id and "nvlink" in m.fact.lower()
+        if m.subject == gpu.id and m.fact in _FACTS_OF_LINKS
     ]
     why = f"; {_distinct(reasons)}" if reasons else ""
     expected = max(expected_num_nvlinks(gpu) or 0, usual)
@@ -57,6 +64,14 @@ def _links(machine: Machine, gpu: Gpu, usual: int, num_gpus: int) -> Iterator[Ve
     elif num_gpus == 1 and not seen:
         # A guest that was given one GPU of a board has nobody to link it to.
         yield ok(NAME, gpu.id, "Is the only GPU here, so it has nobody to link to.")
+    elif not seen and not reasons and is_bridged:
+        yield warn(
+            NAME,
+            gpu.id,
+            "Has no NVLink, while others of its model are bridged in pairs.",
+            "Fit a bridge between it and another card without one, or give the two of a pair the "
+            "work that talks most.",
+        )
     elif (seen or 0) < expected:
         yield fail(
             NAME,
@@ -78,14 +93,31 @@ def _links(machine: Machine, gpu: Gpu, usual: int, num_gpus: int) -> Iterator[Ve
         yield ok(NAME, gpu.id, f"Has {count(seen, 'NVLink')}, all up.")
 
 
+def _is_bridged(machine: Machine, gpus: list[Gpu]) -> bool:
+    """Tell cards that bridges join in pairs, where one without a bridge is no fault."""
+    neighbours: dict[str, set[str]] = {}
+    for link in machine.document.links:
+        if link.kind is LinkKind.NVLINK:
+            neighbours.setdefault(link.a, set()).add(link.b)
+            neighbours.setdefault(link.b, set()).add(link.a)
+    ids = {gpu.id for gpu in gpus}
+    return bool(neighbours) and all(
+        end in ids and len(others) == 1 and others <= ids for end, others in neighbours.items()
+    )
+
+
 def _fabric(gpu: Gpu) -> Iterator[Verdict]:
     if gpu.fabric is None:
         return
     state, health = gpu.fabric.state.lower(), (gpu.fabric.health or "").lower()
+    status = (gpu.fabric.status or "").lower()
     if state in {"not started", "in progress"}:
         evidence = f"Has not joined the NVLink fabric: its state is {gpu.fabric.state!r}."
         yield fail(NAME, gpu.id, evidence, _START_FABRIC)
-    elif health not in {"", "healthy", "n/a", "unknown", "not supported"}:
+    elif status not in _WELL:
+        evidence = f"Failed to join the NVLink fabric: {gpu.fabric.status}."
+        yield fail(NAME, gpu.id, evidence, _START_FABRIC)
+    elif health not in _WELL:
         yield fail(
             NAME,
             gpu.id,

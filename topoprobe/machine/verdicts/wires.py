@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from topoprobe.machine.view import Machine
-from topoprobe.records.machine import Gpu, Link, LinkKind, Nic, Nvme, PcieSwitch, PciNode
+from topoprobe.records.machine import AnyNode, Gpu, Link, LinkKind, Nic, Nvme, PcieSwitch, PciNode
 
 # A model of a switch that QEMU offers; its links are as made up as it is.
 _EMULATED = ("104c", "8232")
-_FACTS_OF_LINKS = {"current", "nominal", "maximum"}
+_FACTS_OF_LINKS = {"current", "nominal", "maximum", "PCIe generation"}
 # NVIDIA's highest performance states; below them a GPU lowers its link's rate to save power.
 _NUM_AWAKE_STATES = 3
 
@@ -51,6 +51,14 @@ def is_emulated(machine: Machine, link: Link) -> bool:
     )
 
 
+def with_told_limits(machine: Machine) -> frozenset[str]:
+    """Return the nodes of whose links a source gave the limit of both ends together.
+
+    The driver's "maximum" of a GPU is such a limit: the lesser of the GPU's and the system's.
+    """
+    return frozenset(p.subject for p in machine.document.provenance if "nominal" in p.facts)
+
+
 def are_both_ends_real(machine: Machine) -> bool:
     """Tell whether the ports above devices are real: a guest's are the hypervisor's own."""
     return machine.host is None or not machine.host.is_virtual
@@ -69,36 +77,37 @@ def rest_of(machine: Machine, link: Link) -> Rest:
     if not isinstance(device, Gpu):
         return Rest.AWAKE
     state = (device.performance_state or "").removeprefix("P")
-    if not state.isdecimal():
-        return Rest.UNKNOWN
-    return Rest.AWAKE if int(state) < _NUM_AWAKE_STATES else Rest.RESTING
+    if state.isdecimal() and int(state) >= _NUM_AWAKE_STATES:
+        return Rest.RESTING
+    # Some models rest in P0, others run their link at full rate there.
+    is_awake = state.isdecimal() or device.is_idle is False
+    return Rest.AWAKE if is_awake and not device.is_idle else Rest.UNKNOWN
 
 
 def is_off(machine: Machine, link: Link) -> bool:
     """Tell whether the device at the lower end slept, when its link tells nothing at all."""
-    return (_device_of(machine, link).power_state or "").startswith("D3")
+    return _power_state(_device_of(machine, link)).startswith("D3")
 
 
 def state_of(machine: Machine, link: Link) -> str:
     """Say in which state the device at the lower end was, as ``P8`` or ``D3hot``."""
     device = _device_of(machine, link)
     if is_off(machine, link):
-        return device.power_state or ""
-    return (device.performance_state if isinstance(device, Gpu) else None) or "an unknown state"
+        return _power_state(device)
+    if not isinstance(device, Gpu) or device.performance_state is None:
+        return "in an unknown state"
+    return f"{device.performance_state}, idle" if device.is_idle else device.performance_state
 
 
-def _device_of(machine: Machine, link: Link) -> PciNode:
+def _device_of(machine: Machine, link: Link) -> AnyNode:
     """Return the device that sets a link's rate: a card with a switch of its own is one device."""
     node = machine.node(link.b)
     if isinstance(node, PcieSwitch):
-        gpus = [n for n in _below(machine, node.id) if isinstance(n, Gpu)]
+        gpus = [gpu for gpu in machine.all(Gpu) if node in machine.ancestors(gpu.id)]
         if len(gpus) == 1 and gpus[0].pci_vendor == node.pci_vendor is not None:
             return gpus[0]
-    assert isinstance(node, PciNode)  # a PCIe link ends at nothing else
     return node
 
 
-def _below(machine: Machine, node_id: str) -> Iterator[object]:
-    for child in machine.children(node_id):
-        yield child
-        yield from _below(machine, child.id)
+def _power_state(device: AnyNode) -> str:
+    return (device.power_state if isinstance(device, PciNode) else None) or ""
