@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from topoprobe.errors import ModelError
-from topoprobe.machine.paths import pairs_of, path_class, pcie_class
+from topoprobe.machine.paths import Told, pairs_of, path_class, pcie_class
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Tool
 from topoprobe.records.machine import (
@@ -34,9 +34,10 @@ def tree(*extra: AnyNode, links: tuple[Link, ...] = (), is_virtual: bool = False
         Package(id="package:1", name="p", parent="host", os_index=1),
         Numa(id="numa:0", name="n", parent="package:0", os_index=0),
         Numa(id="numa:1", name="n", parent="package:1", os_index=1),
-        HostBridge(id="b0", name="b", parent="numa:0", numa_index=0),
-        HostBridge(id="b1", name="b", parent="numa:0", numa_index=0),
-        HostBridge(id="b2", name="b", parent="numa:1", numa_index=1),
+        HostBridge(id="b0", name="b", pci_address="0000:00", parent="numa:0", numa_index=0),
+        HostBridge(id="b1", name="b", pci_address="0000:40", parent="numa:0", numa_index=0),
+        HostBridge(id="b2", name="b", pci_address="0000:80", parent="numa:1", numa_index=1),
+        HostBridge(id="lumped", name="b", parent="numa:0", numa_index=0),
         HostBridge(id="lost", name="b", parent="host"),
         PcieSwitch(id="s", name="s", parent="b0"),
         PcieSwitch(id="s1", name="s", parent="s"),
@@ -164,6 +165,39 @@ def test_pairs_join_gpus_with_gpus_nics_and_drives_once() -> None:
         ("x", "y", "PIX"), ("x", "n", "PIX"), ("x", "d", "PHB"),
         ("y", "n", "PIX"), ("y", "d", "PHB"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parents", "told", "expected", "num_contradictions"),
+    [
+        (("b0", "b0"), Told("PHB", "OK"), ("PHB", "PHB"), 0),
+        (("b0", "b0"), Told("NODE", None), ("PHB", "PHB"), 1),
+        (("lumped", "lumped"), Told("NODE", None), ("NODE", "NODE"), 0),
+        (("lumped", "lumped"), Told("PHB", None), ("PHB", "PHB"), 0),
+        (("lumped", "lumped"), Told("SYS", None), ("PHB", "PHB"), 1),
+        (("lost", "b0"), Told("PXB", None), ("PXB", "PXB"), 0),
+        (("host", "host"), Told("NV4", None), ("NV4", None), 0),
+        (("host", "host"), Told("PIX", None), ("PIX", "PIX"), 0),
+        (("s", "s"), Told("NV12", "OK"), ("NV12", "PIX"), 0),
+        (("s", "s"), Told(None, "GNS"), ("PIX", "PIX"), 0),
+    ],
+)
+def test_what_is_told_stands_where_the_tree_does_not_tell(
+    parents: tuple[str, str], told: Told, expected: tuple[str, str | None], num_contradictions: int
+) -> None:
+    machine = tree(gpu("x", parents[0]), gpu("y", parents[1]))
+    pairs, missing, contradictions = pairs_of(machine, {frozenset(("x", "y")): told})
+    assert [(p.path_class, p.pcie_class) for p in pairs] == [expected]
+    assert pairs[0].peer_status == told.peer_status
+    assert len(contradictions) == num_contradictions
+    assert missing == ()
+
+
+def test_direct_links_stay_though_the_tool_sees_none() -> None:
+    machine = tree(gpu("x", "b0"), gpu("y", "b2"), links=(bundle("x", "y", 4),))
+    pairs, _, (found,) = pairs_of(machine, {frozenset(("x", "y")): Told("SYS", None)})
+    assert pairs[0].path_class == "NV4"
+    assert "down or hidden" in found.meaning
 
 
 def test_unknown_node_is_an_error_that_names_it() -> None:

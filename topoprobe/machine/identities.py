@@ -7,14 +7,17 @@ there; where none does, the device stays what it was called.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from topoprobe.machine.addresses import sort_key
 from topoprobe.machine.devices import Kind, kind_of
-from topoprobe.machine.facts import Facts, GpuFact
+from topoprobe.machine.facts import Facts, NicFact, PciFact
+from topoprobe.records.base import Missing
 from topoprobe.records.machine import Contradiction
+
+_DRIVER = "nvidia"
 
 
 def with_addresses(sources: Sequence[Facts]) -> list[Facts]:
@@ -22,45 +25,58 @@ def with_addresses(sources: Sequence[Facts]) -> list[Facts]:
 
     A GPU is recognised by its UUID, or else by its number among NVIDIA's GPUs, if their count is
     the same; a NIC by the name of a port. Where the counts differ the numbers mean nothing, which
-    is reported.
+    is reported. Sources that only number their GPUs mean the same ones by the same numbers.
     """
-    by_uuid = _addresses_by_uuid(sources)
-    by_order = _addresses_in_order(sources)
+    by_uuid = _names_by_uuid(sources)
+    in_order = _addresses_in_order(sources)
     by_port = _addresses_by_port(sources)
+    nameless = _nics_without_names(sources, by_port)
     renamed = []
     for facts in sources:
-        numbered = {g.subject: g for g in facts.gpus if g.subject.startswith("gpu:")}
-        names = _gpu_names(numbered, by_uuid, by_order)
-        nics = {f"nic:{n.key}": by_port[n.key] for n in facts.nics if n.key in by_port}
-        names.update(nics)
-        changed = _renamed(facts, names)
-        if numbered and by_order and not names.keys() & numbered.keys():
-            changed = _with_complaint(changed, len(numbered), len(by_order))
+        numbered = sorted(filter(_is_number, (g.subject for g in facts.gpus)), key=_number)
+        names = _gpu_names(numbered, by_uuid, in_order)
+        names.update({f"nic:{n.key}": by_port[n.key] for n in facts.nics if n.key in by_port})
+        changed = _renamed(_without_doubles(facts, by_port, nameless), names)
+        if numbered and in_order and not names.keys() & set(numbered):
+            changed = _with_complaint(changed, len(numbered), len(in_order))
         renamed.append(changed)
     return renamed
 
 
-def _addresses_by_uuid(sources: Sequence[Facts]) -> dict[str, str]:
+def _is_number(subject: str) -> bool:
+    return subject.startswith("gpu:")
+
+
+def _number(subject: str) -> int:
+    return int(subject.removeprefix("gpu:"))
+
+
+def _names_by_uuid(sources: Sequence[Facts]) -> dict[str, str]:
+    """Return the addresses of the numbers that one source tells together with a known UUID."""
+    known = [gpu for facts in sources for gpu in facts.gpus if gpu.uuid]
+    addresses = {gpu.uuid: gpu.subject for gpu in known if not _is_number(gpu.subject)}
     return {
-        gpu.uuid: gpu.subject
-        for facts in sources
-        for gpu in facts.gpus
-        if gpu.uuid and not gpu.subject.startswith("gpu:")
+        gpu.subject: addresses[gpu.uuid]
+        for gpu in known
+        if _is_number(gpu.subject) and gpu.uuid in addresses
     }
 
 
 def _addresses_in_order(sources: Sequence[Facts]) -> list[str]:
     """List the GPUs that `nvidia-smi` would number, as the most complete source knows them."""
-    lists: list[list[str]] = [
-        [
-            f.address
-            for f in facts.functions
-            if kind_of(f, has_storage=False) is Kind.GPU and f.vendor in {"10de", None}
-        ]
-        for facts in sources
+    longest = max((_numberable(facts) for facts in sources), key=len, default=[])
+    return sorted((function.address for function in longest), key=sort_key)
+
+
+def _numberable(facts: Facts) -> list[PciFact]:
+    """Choose NVIDIA's GPUs, without those that were given to another driver."""
+    gpus = [
+        f
+        for f in facts.functions
+        if kind_of(f, has_storage=False) is Kind.GPU and f.vendor in {"10de", None}
     ]
-    longest = max(lists, key=lambda addresses: len(addresses), default=[])
-    return sorted(longest, key=sort_key)
+    driven = [f for f in gpus if f.driver == _DRIVER]
+    return driven or gpus
 
 
 def _addresses_by_port(sources: Sequence[Facts]) -> dict[str, str]:
@@ -75,14 +91,56 @@ def _addresses_by_port(sources: Sequence[Facts]) -> dict[str, str]:
     }
 
 
+def _nics_without_names(sources: Sequence[Facts], by_port: Mapping[str, str]) -> set[str]:
+    """Return the addresses of NICs whose ports no source names."""
+    nics = {
+        f.address
+        for facts in sources
+        for f in facts.functions
+        if kind_of(f, has_storage=False) is Kind.NIC
+    }
+    return nics - set(by_port.values())
+
+
 def _gpu_names(
-    numbered: Mapping[str, GpuFact], by_uuid: Mapping[str, str], by_order: Sequence[str]
+    numbered: Sequence[str], by_uuid: Mapping[str, str], in_order: Sequence[str]
 ) -> dict[str, str]:
-    names = {s: by_uuid[g.uuid] for s, g in numbered.items() if g.uuid and g.uuid in by_uuid}
-    if names or len(numbered) != len(by_order):
-        return names
-    ordered = sorted(numbered, key=lambda subject: int(subject.removeprefix("gpu:")))
-    return dict(zip(ordered, by_order, strict=True))
+    names = {subject: by_uuid[subject] for subject in numbered if subject in by_uuid}
+    others = [subject for subject in numbered if subject not in names]
+    places = [address for address in in_order if address not in set(names.values())]
+    if len(others) == len(places):
+        names.update(zip(others, places, strict=True))
+    return names
+
+
+def _without_doubles(facts: Facts, by_port: Mapping[str, str], nameless: set[str]) -> Facts:
+    """Leave out NICs that another source lists too, where no name tells which one is which.
+
+    What has no name at all is one of the others' NICs; what has one may be.
+    """
+    doubles = [
+        nic
+        for nic in facts.nics
+        if nic.address is None
+        and nic.key not in by_port
+        and (nameless or (by_port and not nic.ports))
+    ]
+    if not doubles:
+        return facts
+    subjects = {f"nic:{nic.key}" for nic in doubles}
+    replace = msgspec.structs.replace
+    return replace(
+        facts,
+        nics=tuple(nic for nic in facts.nics if nic not in doubles),
+        pairs=tuple(pair for pair in facts.pairs if not {pair.a, pair.b} & subjects),
+        unknown=(*(m for m in facts.unknown if m.subject not in subjects), *_lost(facts, doubles)),
+    )
+
+
+def _lost(facts: Facts, doubles: Sequence[NicFact]) -> Iterator[Missing]:
+    names = ", ".join(nic.key for nic in doubles)
+    reason = f"{facts.source} names no address and the sources with addresses name no such port."
+    yield Missing(subject="host", fact=f"which NIC is {names}", reason=reason)
 
 
 def _renamed(facts: Facts, names: Mapping[str, str]) -> Facts:

@@ -27,8 +27,14 @@ from topoprobe.records.machine import (
 CLASSES = ("X", "NV#", "C2C", "PIX", "PXB", "PHB", "NODE", "SYS")
 
 
+_LUMPED = "The host bridges of a NUMA node are not told apart, so it may be NODE."
+
+
 class PathClass(NamedTuple):
-    """A path class, or None with the reason why it is unknown."""
+    """A path class, or None with the reason why it is unknown.
+
+    A class with a reason is the nearest that it can be: PHB, where a source lumps host bridges.
+    """
 
     name: str | None
     reason: str | None = None
@@ -87,7 +93,7 @@ def pcie_class(machine: Machine, a: str, b: str) -> PathClass:
     if meeting is not None:
         if host is not None and host.is_virtual:
             return _flattened()
-        return PathClass("PHB")
+        return PathClass("PHB", None if meeting.pci_address else _LUMPED)
     numa_a, numa_b = machine.numa(a), machine.numa(b)
     if numa_a is not None and numa_b is not None and numa_a.id != numa_b.id:
         return PathClass("SYS")
@@ -134,9 +140,10 @@ def pairs_of(machine: Machine, told: Mapping[frozenset[str], Told]) -> Pairs:
     ends = [(one.id, two.id) for i, one in enumerate(gpus) for two in (*gpus[i + 1 :], *others)]
     pairs, missing, contradictions = [], [], []
     for a, b in ends:
-        found, by_tree = path_class(machine, a, b), pcie_class(machine, a, b).name
+        found, in_tree = path_class(machine, a, b), pcie_class(machine, a, b)
         said = told.get(frozenset((a, b)), Told(None, None))
-        name = found.name or said.pcie_class
+        by_tree = _refined(in_tree, said)
+        name = _refined(found, said) or said.pcie_class
         over_pcie = by_tree or said.pcie_class
         if by_tree and said.pcie_class not in {None, by_tree}:
             contradictions.append(
@@ -175,6 +182,12 @@ def pairs_of(machine: Machine, told: Mapping[frozenset[str], Told]) -> Pairs:
         if name is None:
             missing.append(Missing(subject=f"{a} {b}", fact="class", reason=found.reason or ""))
     return Pairs(tuple(pairs), tuple(missing), tuple(contradictions))
+
+
+def _refined(found: PathClass, said: Told) -> str | None:
+    """Take NODE from a source that tells host bridges apart where the tree does not."""
+    is_lumped = found.name == "PHB" and found.reason is not None
+    return "NODE" if is_lumped and "NODE" in {said.path_class, said.pcie_class} else found.name
 
 
 def _is_direct(name: str, other: str) -> bool:

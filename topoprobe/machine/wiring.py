@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from topoprobe.machine.facts import PeerFact
-from topoprobe.records.machine import AnyNode, Capability, Contradiction, Link, PciNode
+from topoprobe.machine.nvlink import (
+    capability_of_device,
+    capability_of_model,
+    nvlink_bytes_per_s,
+)
+from topoprobe.records.machine import (
+    AnyNode,
+    Capability,
+    Contradiction,
+    Gpu,
+    Link,
+    LinkKind,
+    PciNode,
+)
 
 
 def peer_links(
@@ -45,7 +58,7 @@ def peer_links(
         key = (min(a, b), max(a, b), peer.kind.value)
         other = links.get(key)
         if other is None:
-            links[key] = _link(peer, a, b)
+            links[key] = _link(peer, a, b, known[a])
         elif other.a == b and other.count != peer.count:
             contradictions.append(
                 Contradiction(
@@ -95,8 +108,12 @@ def _impossible(
     return None
 
 
-def _link(peer: PeerFact, a: str, b: str) -> Link:
+def _link(peer: PeerFact, a: str, b: str, gpu: AnyNode) -> Link:
     link_id = f"{peer.kind}@{a}-{b}"
+    rate = peer.bandwidth_bytes_per_s
+    if rate is None and peer.kind is LinkKind.NVLINK and isinstance(gpu, Gpu):
+        per_link = _per_link(gpu)
+        rate = None if per_link is None else per_link * peer.count
     return Link(
         id=link_id,
         kind=peer.kind,
@@ -104,9 +121,15 @@ def _link(peer: PeerFact, a: str, b: str) -> Link:
         b=b,
         wire=f"wire@{link_id}",
         count=peer.count,
-        nominal=(
-            None
-            if peer.bandwidth_bytes_per_s is None
-            else Capability(bandwidth_bytes_per_s=peer.bandwidth_bytes_per_s)
-        ),
+        nominal=None if rate is None else Capability(bandwidth_bytes_per_s=rate),
     )
+
+
+def _per_link(gpu: Gpu) -> float | None:
+    """Return the rate of a product's NVLinks, for sources that only count them."""
+    capability = (
+        gpu.compute_capability
+        or capability_of_device(gpu.pci_vendor, gpu.pci_device)
+        or capability_of_model(gpu.model)
+    )
+    return nvlink_bytes_per_s(capability)
