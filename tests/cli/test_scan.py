@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_drawing_goes_to_stdout_and_the_next_command_to_stderr(recording: str) -
     done = scan(recording)
     assert done.returncode == 0
     assert done.stdout.decode().startswith("• 1 NUMA node, 2 GPUs.")
-    assert done.stderr.decode().startswith("Next: topoprobe scan")
+    assert done.stderr.decode().startswith("Next: topoprobe doctor ")
     assert scan(recording, "--quiet").stderr == b""
 
 
@@ -133,8 +134,14 @@ def test_existing_file_is_kept_without_force(recording: str, tmp_path: Path) -> 
     ("arguments", "words"),
     [
         (["nowhere.xml"], "does not exist"),
-        (["tests"], "is a folder"),
+        (["nowhere.xml"], "dgx-a100"),
+        (["dgx-a100", "pyproject.toml"], "give it alone"),
+        (["2 socket: 4 swich"], "swich"),
+        (["tests"], "holds none of the files that are known"),
         (["pyproject.toml"], "unknown format"),
+        (["--capture", "x.zip"], "end it in .tar.gz"),
+        (["--capture", "no/such/folder/x.tgz"], "is not a folder"),
+        (["--capture", "x.tar.gz", "dgx-a100"], "records this machine"),
         (["pyproject.toml", "-o", "x.yaml"], "suffix"),
         (["pyproject.toml", "--json", "-o", "x.txt"], "suffix"),
         (["pyproject.toml", "-o", "no/such/folder/x.json"], "is not a folder"),
@@ -148,6 +155,46 @@ def test_bad_use_is_one_sentence_and_exit_code_two(arguments: list[str], words: 
     assert words in message
     assert message.count("\n") == 1
     assert "Traceback" not in message
+
+
+def test_capture_is_written_once_and_reads_like_the_machine(tmp_path: Path) -> None:
+    target = tmp_path / "box.tar.gz"
+    done = scan("--json", "--capture", str(target), "--keep-identities")
+    assert done.returncode == 0
+    notes = done.stderr.decode()
+    assert "files of /sys and /proc" in notes
+    assert "It names this machine" in notes
+    live, replayed = json.loads(done.stdout), json.loads(scan(str(target), "--json").stdout)
+    assert replayed["origin"] == "recorded"
+    assert replayed["captured_at"] == live["captured_at"]
+    assert (replayed["nodes"], replayed["links"]) == (live["nodes"], live["links"])
+    assert b"--force" in scan("--capture", str(target)).stderr
+
+
+def test_capture_blanks_the_host_name_unless_asked_not_to(tmp_path: Path) -> None:
+    target = tmp_path / "box.tgz"
+    done = scan("--capture", str(target))
+    assert "Blanked in it: 1 host name" in done.stderr.decode()
+    assert done.stderr.decode().splitlines()[-1].startswith("Next: topoprobe scan ")
+    assert json.loads(scan(str(target), "--json").stdout)["nodes"][0]["name"] == "host-1"
+
+
+def test_folder_is_read_like_the_archive_it_was_packed_in(tmp_path: Path) -> None:
+    target = tmp_path / "box.tar.gz"
+    scan("--capture", str(target), "--quiet")
+    with tarfile.open(target) as archive:
+        archive.extractall(tmp_path, filter="data")
+    document = json.loads(scan(str(target), "--json").stdout)
+    for folder in ("box", "box/"):
+        copy = json.loads(scan(str(tmp_path / folder), "--json").stdout)
+        assert (copy["nodes"], copy["links"]) == (document["nodes"], document["links"])
+
+
+@pytest.mark.parametrize("source", ["dgx-a100", "1 socket: 2 gpu"])
+def test_made_up_machine_is_marked_as_such(source: str) -> None:
+    document = json.loads(scan(source, "--json").stdout)
+    assert document["origin"] == "synthetic"
+    assert len([n for n in document["nodes"] if n["kind"] == "gpu"]) in {2, 8}
 
 
 @pytest.mark.parametrize("content", ["", "<system version='1'><cpu", "noise \x00"])

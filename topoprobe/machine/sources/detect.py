@@ -36,9 +36,10 @@ TEXT_FORMATS = (
 TREE_FORMATS = ("sysfs", "kfd", "infiniband", "capture.replay")
 _MAX_FOLDERS_ABOVE, _MAX_FOLDERS_BESIDE = 8, 64
 
-# What a recording may have unpacked. A text of the largest machine has 1 MB; an archive of a server
-# with 400 CPUs 100 MB, because each of its small files takes 1 KiB.
+# What a recording may have unpacked. A text of a large machine has 1 MB, a bug report with several
+# 10 MB; an archive of a server with 400 CPUs 100 MB, because each small file takes 1 KiB.
 MAX_BYTES = 64 << 20
+MAX_TEXT_BYTES = 16 << 20
 MAX_ARCHIVE_BYTES = 256 << 20
 _READABLE = (
     "hwloc, NCCL or RCCL XML, `nvidia-smi topo -m`, `-q -x` or `nvlink -s`, `lspci -vvv`, a copied "
@@ -109,6 +110,8 @@ def read_file(data: bytes, name: str) -> list[Facts]:
     tag = _root_tag(start)
     if tag in XML_FORMATS:
         return [_reader(XML_FORMATS[tag]).read(data, name)]
+    if len(data) > MAX_TEXT_BYTES:
+        raise InputError(f"{name} has more than {format_bytes(MAX_TEXT_BYTES)}; it is not read.")
     text = plain_text(data)
     found = [] if text is None else [r for r in _readers(TEXT_FORMATS) if r.matches(text)]
     if found:

@@ -13,7 +13,7 @@ MAX_BYTES = 64 << 20
 # The deepest real tree (a DGX-2 in hwloc's format) has 13 levels, and readers recurse; the longest
 # has 5,000 elements.
 MAX_DEPTH = 100
-MAX_ELEMENTS = 500_000
+MAX_ELEMENTS = 200_000
 
 
 def parse(data: bytes, name: str) -> Element:
