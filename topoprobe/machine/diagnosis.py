@@ -113,7 +113,8 @@ def _about(machine: Machine) -> Iterator[str]:
     document, host = machine.document, machine.host
     yield summary(machine)
     if host is not None:
-        kind = f"virtual machine ({host.virtualization})" if host.is_virtual else ""
+        by = f" ({host.virtualization})" if host.virtualization else ""
+        kind = f"virtual machine{by}" if host.is_virtual else ""
         facts = (
             host.product,
             host.operating_system,

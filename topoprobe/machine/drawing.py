@@ -100,7 +100,8 @@ def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
             yield node.name
             yield node.product if node.product and node.product != node.name else ""
             yield node.operating_system or ""
-            yield f"virtual machine ({node.virtualization})" if node.is_virtual else ""
+            by = f" ({node.virtualization})" if node.virtualization else ""
+            yield f"virtual machine{by}" if node.is_virtual else ""
         case Package():
             yield f"package {node.os_index}"
             yield node.name

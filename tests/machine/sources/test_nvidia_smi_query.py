@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from topoprobe.errors import InputError
 from topoprobe.machine.building import build
+from topoprobe.machine.drawing import draw_tree
 from topoprobe.machine.facts import Facts
 from topoprobe.machine.pcie import describe
 from topoprobe.machine.sources import detect
@@ -233,6 +234,15 @@ def facts(text: str) -> Facts:
 
 def scan(data: bytes) -> MachineDocument:
     return build(detect.read_file(data, "q.xml"), origin="recorded", tool=Tool(tool_version="0"))
+
+
+def test_guest_of_unknown_kind_is_drawn_without_one() -> None:
+    guest = changed(
+        ("<virtualization_mode>None", "<virtualization_mode>Pass-Through"),
+    )
+    text = draw_tree(Machine(scan(guest.encode())), width=100)
+    assert "virtual machine" in text
+    assert "None" not in text
 
 
 def reasons(found: Facts) -> dict[tuple[str, str], str]:

@@ -117,8 +117,8 @@ class _Reader:
         self._read_c2c()
         gpu = GpuFact(
             subject=self._subject,
-            name=self._wanted("name", _text, "product_name"),
-            uuid=self._wanted("uuid", nvidia.identity, "uuid"),
+            name=self._wanted("name", words.name, "product_name"),
+            uuid=self._wanted("uuid", _identity, "uuid"),
             memory_bytes=self._wanted("memory_bytes", words.size, "fb_memory_usage/total"),
             bar1_bytes=self._wanted("bar1_bytes", words.size, "bar1_memory_usage/total"),
             driver=f"nvidia {driver}" if driver else None,
@@ -204,7 +204,7 @@ class _Reader:
         return nvidia.fabric(
             state,
             self._offered("fabric status", words.lowered, "fabric/status"),
-            self._offered("fabric cluster", _text, "fabric/clusterUuid"),
+            self._offered("fabric cluster", words.name, "fabric/clusterUuid"),
             self._offered("fabric clique", words.number, "fabric/cliqueId"),
             nvidia.fabric_health(self._read_health_summary(), health),
         )
@@ -272,17 +272,9 @@ class _Reader:
         self._unknown[fact] = Missing(subject=self._subject, fact=fact, reason=reason)
 
 
-def _text(text: str) -> str | None:
-    """Return a name or identifier; the driver's words for a failure are none."""
-    return None if text.lower() in _FAILURES else text or None
+def _identity(text: str) -> str | None:
+    return nvidia.identity(words.name(text))
 
 
 def _one_of(known: tuple[str, ...]) -> Callable[[str], str | None]:
     return lambda text: text.lower() if text.lower() in known else None
-
-
-# nvmlErrorString, as it is printed where a name should be, and what older versions print.
-_FAILURES = {
-    "err!", "unknown error", "gpu is lost", "gpu requires restart", "gpu requires reset",
-    "insufficient permissions", "timeout", "not found", "unknown",
-}  # fmt: skip

@@ -15,6 +15,12 @@ _MAX_DIGITS = 18
 # What stands where the board has no such thing.
 _NOTHING = {"", "n/a", "not supported", "requested functionality has been deprecated"}
 
+# nvmlErrorString, as it is printed where a value should be, and what older versions print.
+_FAILURES = {
+    "err!", "unknown error", "gpu is lost", "gpu requires restart", "gpu requires reset",
+    "insufficient permissions", "timeout", "not found", "unknown",
+}  # fmt: skip
+
 
 def bare(text: str | None) -> str:
     """Return a text without blanks and the square brackets that older versions put around gaps."""
@@ -24,6 +30,11 @@ def bare(text: str | None) -> str:
 def is_nothing(text: str) -> bool:
     """Tell whether a bare text says that there is no such thing."""
     return text.lower() in _NOTHING
+
+
+def name(text: str) -> str | None:
+    """Return a name or identifier; the driver's words for a failure are none."""
+    return None if text.lower() in _FAILURES else text or None
 
 
 def number(text: str) -> int | None:
@@ -64,7 +75,7 @@ def switch(text: str) -> bool | None:
 
 def lowered(text: str) -> str | None:
     """Return a word in the spelling that `machine.nvidia` has."""
-    return text.lower() or None
+    return name(text.lower())
 
 
 def device_and_vendor(text: str) -> tuple[str, str] | None:
