@@ -21,6 +21,7 @@ _KINDS = {
     LinkKind.PCIE: "PCIe",
     LinkKind.NVLINK: "NVLink",
     LinkKind.XGMI: "xGMI",
+    LinkKind.XELINK: "Xe Link",
     LinkKind.C2C: "C2C",
     LinkKind.INTER_SOCKET: "between sockets",
 }

@@ -23,7 +23,7 @@ from topoprobe.records.machine import (
 
 N = TypeVar("N", bound=Node)
 
-_DIRECT = (LinkKind.NVLINK, LinkKind.XGMI, LinkKind.C2C)
+_DIRECT = (LinkKind.NVLINK, LinkKind.XGMI, LinkKind.XELINK, LinkKind.C2C)
 
 
 class Resource(NamedTuple):

@@ -33,6 +33,7 @@ class LinkKind(StrEnum):
     NVLINK = "nvlink"
     XGMI = "xgmi"
     C2C = "c2c"
+    XELINK = "xelink"
     INTER_SOCKET = "inter_socket"
     NETWORK = "network"
     OTHER = "other"
