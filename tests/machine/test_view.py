@@ -167,3 +167,29 @@ def test_circle_of_parents_does_not_hang() -> None:
         tool=Tool(tool_version="0"), origin="synthetic", sources=(), nodes=nodes
     )
     assert [n.id for n in Machine(document).ancestors("s0")] == ["s1"]
+
+
+def test_bridges_above_are_switches_and_then_the_host_bridge() -> None:
+    view = machine()
+    assert [node.id for node in view.bridges_above("g0")] == ["s", "b0"]
+    assert [node.id for node in view.bridges_above("g2")] == ["b1"]
+    assert view.bridges_above("stray") == ()
+
+
+def test_answers_do_not_change_when_asked_again() -> None:
+    view = machine(nvlink("g0", "v0", 2), nvlink("g0", "g1", 1))
+    for _ in range(2):
+        assert [node.id for node in view.ancestors("g0")] == [
+            "s",
+            "b0",
+            "numa:0",
+            "package:0",
+            "host",
+        ]
+        numa = view.numa("g0")
+        assert numa is not None
+        assert numa.id == "numa:0"
+        assert [link.id for link in view.fabric_links("g0")] == ["g0-v0"]
+        assert [link.id for link in view.links_between("g1", "g0")] == ["g0-g1"]
+        with pytest.raises(ModelError):
+            view.numa("nowhere")

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 _EPILOG = (
     "Exit code 1 if anything is worse.\n\nExamples:\n\n"
-    "  topoprobe compare monday.json friday.json\n\n"
-    "  topoprobe compare hgx-h100 lspci.txt --json\n\n"
-    "  topoprobe scan --json | topoprobe compare machine.json -"
+    "  topoprobe scan --json | topoprobe compare machine.json -\n\n"
+    "  topoprobe compare hgx-h100 lspci.txt --json -o changes.json"
 )
 _SOURCE = (
     "a machine document, a recording (file, archive, folder, or - for stdin), or the name or short "

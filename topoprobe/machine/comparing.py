@@ -57,9 +57,10 @@ _COUNTED: tuple[tuple[type[AnyNode], str], ...] = (
 class _Figure(NamedTuple):
     """One thing that a document tells.
 
-    `better` is what would be an improvement: ``more``, ``less`` (of a number), ``there`` or
-    ``gone``, a higher `rank`, or nothing. `about` are the nodes that both documents must have.
-    `doubt` says why a difference would mean nothing.
+    `better` is what would be an improvement: ``more`` (of a number), ``there`` or ``gone``, a
+    higher `rank`, or nothing. `about` are the nodes that both documents must have. `doubt` says
+    why a difference would mean nothing. Where both have a `key`, it tells whether they are the
+    same in place of words that differ from source to source.
     """
 
     value: Value
@@ -68,6 +69,7 @@ class _Figure(NamedTuple):
     about: tuple[str, ...] = ()
     rank: int = 0
     doubt: str | None = None
+    key: str | None = None
 
 
 _Named = tuple[str, _Figure]
@@ -138,6 +140,8 @@ def _judge(
 
 
 def _is_same(old: _Figure, new: _Figure) -> bool:
+    if old.key is not None and new.key is not None:
+        return old.key == new.key
     if old.unit is None or isinstance(old.value, str) or isinstance(new.value, str):
         return old.value == new.value  # a count is exact
     return _is_close(old.value, new.value)
@@ -229,7 +233,8 @@ def _told(node: AnyNode) -> Iterator[tuple[str, _Figure]]:
 
 
 def _told_on_bus(node: PciNode) -> Iterator[tuple[str, _Figure]]:
-    yield "model", _fact(node.model)
+    ids = f"{node.pci_vendor}:{node.pci_device}" if node.pci_vendor and node.pci_device else None
+    yield "model", _fact(node.model)._replace(key=ids)
     yield "NUMA node", _Figure("" if node.numa_index is None else node.numa_index)
     yield "largest payload", _Figure(node.max_payload_bytes or "", "more", "bytes")
     yield "largest read request", _Figure(node.max_read_request_bytes or "", "more", "bytes")
