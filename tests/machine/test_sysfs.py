@@ -233,7 +233,7 @@ def config_of(port_type: int) -> bytes:
     [
         (config_of(4), PortRole.ROOT),
         (config_of(5), PortRole.UPSTREAM),
-        (config_of(7), PortRole.UPSTREAM),
+        (config_of(7), PortRole.BRIDGE),
         (config_of(6)[:64], PortRole.ROOT),  # what an ordinary user sees: the place decides
         (bytes(256), PortRole.ROOT),
         (config_of(5)[:0x41] + bytes([0x40]) + config_of(5)[0x42:], PortRole.ROOT),  # a circle
@@ -294,7 +294,7 @@ def test_virtual_function_is_no_nic(fake: FakeRoot) -> None:
     fake.link(f"{folder}/physfn", "../0000:00:04.0")
     machine = fake.machine()
     assert [part.partition_kind for part in machine.all(Partition)] == ["virtual_function"]
-    assert machine.all(Nic) == ()
+    assert [nic.id for nic in machine.all(Nic)] == ["nic@0000:00:04.0"]
 
 
 def test_network_function_counts_once_a_driver_carries_it(fake: FakeRoot) -> None:
@@ -343,7 +343,7 @@ def test_kernel_without_numa_has_one_memory(tmp_path: Path) -> None:
 def test_empty_root_gives_a_document_that_says_nothing_is_known(tmp_path: Path) -> None:
     document = build([sysfs.read(Folder(tmp_path))], origin="live", tool=Tool(tool_version="0"))
     assert [node.id for node in document.nodes] == ["host"]
-    assert {m.fact for m in document.unknown} == {"packages", "numa"}
+    assert {m.fact for m in document.unknown} == {"packages", "numa", "iommu"}
 
 
 def test_memory_added_after_boot_is_reported_and_given_to_the_only_node(tmp_path: Path) -> None:

@@ -31,8 +31,7 @@ _ACCESS_CONTROL, _SRIOV, _RESIZABLE_BAR, _DVSEC = 0x0D, 0x10, 0x15, 0x23
 _CXL_CONSORTIUM = 0x1E98
 
 _POWER_STATES = ("D0", "D1", "D2", "D3hot")
-# A bridge from PCI Express to conventional PCI stands like a switch above its bus.
-_ROLES = {4: PortRole.ROOT, 5: PortRole.UPSTREAM, 6: PortRole.DOWNSTREAM, 7: PortRole.UPSTREAM}
+_ROLES = {4: PortRole.ROOT, 5: PortRole.UPSTREAM, 6: PortRole.DOWNSTREAM, 7: PortRole.BRIDGE}
 # The names that lspci prints, in the order of their bits.
 _CONTROLS = (
     "SrcValid", "TransBlk", "ReqRedir", "CmpltRedir", "UpstreamFwd", "EgressCtrl", "DirectTrans",

@@ -1,14 +1,22 @@
 """A Linux machine, read from `/sys` and `/proc` without any library or privilege.
 
-The tree may be the live one or a recording. `host`, `cpu`, `pci` and `devices` each yield one kind
-of facts.
+The tree may be the live one or a recording. `host`, `cpu`, `pci`, `devices`, `cxl` and
+`nvidia_driver` each yield one kind of facts; `locality` says which of them cannot be.
 """
 
 from __future__ import annotations
 
 from topoprobe.machine.facts import Facts
 from topoprobe.machine.sources.files import Files
-from topoprobe.machine.sources.sysfs import cpu, devices, host, pci
+from topoprobe.machine.sources.sysfs import (
+    cpu,
+    cxl,
+    devices,
+    host,
+    locality,
+    nvidia_driver,
+    pci,
+)
 
 
 def matches(files: Files) -> bool:
@@ -27,16 +35,25 @@ def read(files: Files, name: str = "") -> Facts:
         Of a recording.
     """
     nics = devices.read_nics(files)
-    functions, roots, unknown = pci.read(files, {n.address for n in nics if n.address})
+    gpus = nvidia_driver.read_gpus(files)
+    tree = pci.read(files, {n.address for n in nics if n.address}, {gpu.subject for gpu in gpus})
+    packages = cpu.read_packages(files)
+    owners = {g.memory_numa_index: g.subject for g in gpus if g.memory_numa_index is not None}
+    numas = cpu.read_numas(files, owners, cxl.memory_kinds(files))
+    judged = locality.judge(tree.functions, packages, numas)
+    machine, silent = host.read(files)
     return Facts(
         source=f"sysfs {name}".strip(),
-        tree="full",
-        host=host.read(files),
-        packages=cpu.read_packages(files),
-        numas=cpu.read_numas(files),
-        roots=roots,
-        functions=functions,
+        tree="full" if tree.is_whole else "none",
+        host=machine,
+        packages=packages,
+        numas=numas,
+        roots=tree.roots,
+        functions=judged.functions,
         nics=tuple(n for n in nics if n.address is not None),
         storage=devices.read_storage(files),
-        unknown=unknown,
+        memory_devices=cxl.read_memory_devices(files),
+        gpus=gpus,
+        unknown=(*tree.unknown, *judged.unknown, *silent),
+        contradictions=judged.contradictions,
     )

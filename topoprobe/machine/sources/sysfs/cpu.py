@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from topoprobe.machine.addresses import parse_cpu_list
+from topoprobe.machine.addresses import parse_cpu_list, parse_cpu_mask
 from topoprobe.machine.facts import NumaFact, PackageFact
 from topoprobe.machine.sources.files import Files
 from topoprobe.records.machine import Cache
@@ -17,6 +18,13 @@ _CACHE_TYPES: dict[str, Literal["data", "instruction", "unified"]] = {
     "Data": "data", "Instruction": "instruction", "Unified": "unified",
 }  # fmt: skip
 _SIZE = re.compile(r"[0-9]+[KMG]?")
+# Asking for all entries of a large machine makes the kernel sample every clock.
+_CPUINFO_BYTES = 16384
+# How /proc/cpuinfo of each architecture is told; the flag "lm" means 64 bits.
+_ARCHITECTURES = (
+    (re.compile(r"^flags\s*:.*\blm\b", re.MULTILINE), "x86_64"),
+    (re.compile(r"^CPU architecture\s*: 8", re.MULTILINE), "aarch64"),
+)
 # What a kernel's author asks for: vector and matrix units.
 _INSTRUCTION_SETS = (
     "sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16",
@@ -34,8 +42,7 @@ class _Processor(NamedTuple):
 
 def read_packages(files: Files) -> tuple[PackageFact, ...]:
     """Read the CPU sockets with the CPUs that are online."""
-    cpus = parse_cpu_list(files.text(f"{_CPU}/online") or "")
-    cpus = cpus or tuple(number for number, _ in files.numbered(_CPU, "cpu"))
+    cpus = _online(files) or tuple(number for number, _ in files.numbered(_CPU, "cpu"))
     packages: dict[int, list[int]] = {}
     cores: dict[int, set[tuple[int | None, int | None]]] = {}
     for cpu in cpus:
@@ -46,13 +53,13 @@ def read_packages(files: Files) -> tuple[PackageFact, ...]:
         packages.setdefault(package, []).append(cpu)
         core = (files.number(f"{topology}/die_id"), files.number(f"{topology}/core_id"))
         cores.setdefault(package, set()).add(core if core[1] is not None else (None, cpu))
-    processor = _processor(files)
+    processor, machine = _processor(files), architecture(files)
     return tuple(
         PackageFact(
             os_index=package,
             name=processor.name,
             vendor=processor.vendor,
-            architecture=_architecture(files),
+            architecture=machine,
             num_cores=len(cores[package]),
             num_threads=len(members),
             cpus=tuple(members),
@@ -64,33 +71,62 @@ def read_packages(files: Files) -> tuple[PackageFact, ...]:
     )
 
 
-def read_numas(files: Files) -> tuple[NumaFact, ...]:
-    """Read the NUMA nodes; a kernel without NUMA support has one."""
+def read_numas(
+    files: Files, gpus: Mapping[int, str], kinds: Mapping[int, str]
+) -> tuple[NumaFact, ...]:
+    """Read the NUMA nodes with the CPUs that are online; a kernel without NUMA support has one.
+
+    Parameters
+    ----------
+    files : Files
+        Where to read.
+    gpus : mapping
+        Addresses of the GPUs whose own memory a node is, by the node.
+    kinds : mapping
+        In words what the memory of other nodes without CPUs is.
+    """
     nodes = []
+    online = _online(files)
     for index, path in files.numbered(_NODE, "node"):
-        cpus = parse_cpu_list(files.text(f"{path}/cpulist") or "")
+        cpus = _cpus(files, f"{path}/cpulist", f"{path}/cpumap")
+        if online:
+            cpus = tuple(sorted(set(cpus) & set(online)))
         distances = (files.text(f"{path}/distance") or "").split()
         nodes.append(
             NumaFact(
                 os_index=index,
-                name=None if cpus else f"NUMA node {index} (memory without CPUs)",
+                name=None if cpus else _name_of_memory(index, gpus.get(index), kinds.get(index)),
                 memory_bytes=total_memory(files.text(f"{path}/meminfo")),
                 cpus=cpus,
                 distances=tuple(int(d) for d in distances if d.isdecimal()),
+                memory_of=gpus.get(index),
             )
         )
     if not nodes:
         memory = total_memory(files.text("proc/meminfo"))
-        cpus = parse_cpu_list(files.text(f"{_CPU}/online") or "")
-        if memory is not None and cpus:
-            nodes.append(NumaFact(os_index=0, memory_bytes=memory, cpus=cpus))
+        if memory is not None and online:
+            nodes.append(NumaFact(os_index=0, memory_bytes=memory, cpus=online))
     return tuple(nodes)
 
 
+def _online(files: Files) -> tuple[int, ...]:
+    return parse_cpu_list(files.text(f"{_CPU}/online") or "")
+
+
+def _cpus(files: Files, listed: str, mask: str) -> tuple[int, ...]:
+    """Return CPUs from a list, which the oldest kernels do not have, or else from a mask."""
+    text = files.text(listed)
+    return parse_cpu_mask(files.text(mask) or "") if text is None else parse_cpu_list(text)
+
+
+def _name_of_memory(index: int, gpu: str | None, kind: str | None) -> str:
+    what = f"memory of GPU {gpu}" if gpu else kind or "memory without CPUs"
+    return f"NUMA node {index} ({what})"
+
+
 def _processor(files: Files) -> _Processor:
-    # Asking for all of a large machine's entries makes the kernel sample every clock.
     fields: dict[str, str] = {}
-    for line in (files.text("proc/cpuinfo", 16384) or "").splitlines():
+    for line in (files.text("proc/cpuinfo", _CPUINFO_BYTES) or "").splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
@@ -101,13 +137,13 @@ def _processor(files: Files) -> _Processor:
     )
 
 
-def _architecture(files: Files) -> str | None:
-    text = files.text("proc/sys/kernel/arch")  # since Linux 6.1
-    if text:
-        return text
-    import platform
-
-    return platform.machine() or None
+def architecture(files: Files) -> str | None:
+    """Return what the kernel calls the machine, as ``x86_64``."""
+    told = files.text("proc/sys/kernel/arch")  # since Linux 6.1
+    if told:
+        return told
+    text = files.text("proc/cpuinfo", _CPUINFO_BYTES) or ""
+    return next((name for mark, name in _ARCHITECTURES if mark.search(text)), None)
 
 
 def _base_clock(files: Files, cpu: int) -> float | None:
@@ -126,7 +162,7 @@ def _caches(files: Files, cpus: list[int]) -> tuple[Cache, ...]:
             path = f"{folder}/{index}"
             level, kind = files.number(f"{path}/level"), files.text(f"{path}/type")
             size = files.text(f"{path}/size")
-            shared = parse_cpu_list(files.text(f"{path}/shared_cpu_list") or "")
+            shared = _cpus(files, f"{path}/shared_cpu_list", f"{path}/shared_cpu_map")
             covered.setdefault(index, set()).update(shared or (cpu,))
             if level and kind in _CACHE_TYPES and size and _SIZE.fullmatch(size):
                 key = (level, _CACHE_TYPES[kind], parse_size(size))

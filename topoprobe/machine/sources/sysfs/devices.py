@@ -1,17 +1,19 @@
-"""What hangs on PCI functions: network interfaces, verbs devices, drives."""
+"""What hangs on PCI functions: network interfaces, verbs and Slingshot devices, drives."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from topoprobe.machine.addresses import last_address
+import msgspec
+
+from topoprobe.machine.addresses import last_address, normal_address
 from topoprobe.machine.facts import NicFact, StorageFact
 from topoprobe.machine.sources.files import Files
 from topoprobe.machine.sources.verbs import VerbsPort, read_ports
 from topoprobe.records.machine import NicPort
 
-_NET, _VERBS = "sys/class/net", "sys/class/infiniband"
+_NET, _VERBS, _SLINGSHOT = "sys/class/net", "sys/class/infiniband", "sys/class/cxi"
 _BLOCK, _NVME = "sys/block", "sys/class/nvme"
 _SECTOR_BYTES = 512  # of sysfs `size`, whatever the drive's own sectors
 _NOT_DRIVES = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd")
@@ -31,24 +33,35 @@ class _Interface(NamedTuple):
 
 
 def read_nics(files: Files) -> tuple[NicFact, ...]:
-    """Read network interfaces and verbs devices, joined port by port on their PCI function."""
+    """Read network interfaces and verbs devices, joined port by port on their PCI function.
+
+    Slingshot NICs have no verbs device but one of class cxi, by whose name libraries call them.
+    """
     interfaces: dict[str, list[_Interface]] = {}
     for name in files.names(_NET):
-        address = last_address(files.link(f"{_NET}/{name}"))
+        address = _function_of(files, f"{_NET}/{name}")
         if address is not None:
             interfaces.setdefault(address, []).append(_interface(files, name))
     verbs: dict[str, list[VerbsPort]] = {}
     for device in files.names(_VERBS):
-        address = last_address(files.link(f"{_VERBS}/{device}"))
+        address = _function_of(files, f"{_VERBS}/{device}")
         if address is not None:
             verbs.setdefault(address, []).extend(read_ports(files, f"{_VERBS}/{device}"))
+    slingshot: dict[str, str] = {}
+    for device in files.names(_SLINGSHOT):
+        address = _function_of(files, f"{_SLINGSHOT}/{device}")
+        if address is not None:
+            slingshot[address] = device
     return tuple(
         NicFact(
             key=address,
             address=address,
-            ports=_paired(interfaces.get(address, []), verbs.get(address, [])),
+            ports=_named(
+                _paired(interfaces.get(address, []), verbs.get(address, [])),
+                slingshot.get(address),
+            ),
         )
-        for address in sorted({*interfaces, *verbs})
+        for address in sorted({*interfaces, *verbs, *slingshot})
     )
 
 
@@ -56,11 +69,13 @@ def read_storage(files: Files) -> tuple[StorageFact, ...]:
     """Read drives by the PCI function that carries them."""
     drives: dict[str, dict[str, int | None]] = {}
     for name in files.names(_BLOCK):
-        address = last_address(files.link(f"{_BLOCK}/{name}"))
-        if address is not None and not name.startswith(_NOT_DRIVES):
+        if name.startswith(_NOT_DRIVES):
+            continue
+        address = _function_of(files, f"{_BLOCK}/{name}")
+        if address is not None:
             drives.setdefault(address, {})[name] = _size(files, name)
     for controller in files.names(_NVME):
-        address = last_address(files.link(f"{_NVME}/{controller}"))
+        address = _function_of(files, f"{_NVME}/{controller}")
         for entry in files.names(f"{_NVME}/{controller}") if address else ():
             match = _NAMESPACE.fullmatch(entry)
             if match and address:
@@ -74,6 +89,23 @@ def read_storage(files: Files) -> tuple[StorageFact, ...]:
         )
         for address, found in sorted(drives.items())
     )
+
+
+def _function_of(files: Files, path: str) -> str | None:
+    """Return the PCI function that carries a device, from where its entry in a class leads.
+
+    Old kernels have a folder there with a link in it, copies without links only what is in that.
+    """
+    link = files.link(path)
+    if link is not None:
+        return last_address(link)
+    address = last_address(files.link(f"{path}/device"))
+    if address is None:
+        for line in (files.text(f"{path}/device/uevent") or "").splitlines():
+            name, _, value = line.partition("=")
+            if name == "PCI_SLOT_NAME":
+                return normal_address(value)
+    return address
 
 
 def _interface(files: Files, name: str) -> _Interface:
@@ -121,6 +153,13 @@ def _paired(interfaces: list[_Interface], verbs: list[VerbsPort]) -> tuple[NicPo
         for interface in left
     )
     return tuple(ports)
+
+
+def _named(ports: tuple[NicPort, ...], device: str | None) -> tuple[NicPort, ...]:
+    """Call the only port of a Slingshot NIC by the name of its device."""
+    if device is None or len(ports) > 1:
+        return ports
+    return tuple(msgspec.structs.replace(p, name=device) for p in ports) or (NicPort(name=device),)
 
 
 def _size(files: Files, name: str) -> int | None:
