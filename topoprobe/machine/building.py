@@ -92,7 +92,7 @@ def build(
         ),
         unknown=_distinct(
             (
-                *_unknown_to_sources(inventory),
+                *_unknown_to_sources(inventory, draft),
                 *made.unknown,
                 *withdrawn,
                 *_unknown_endpoints(inventory, draft),
@@ -170,12 +170,21 @@ def _unknown_endpoints(inventory: Inventory, draft: MachineDocument) -> Iterator
         ):
             reason = reasons.get((address, "maximum"), SILENCE)
             yield Missing(subject=link.id, fact="nominal", reason=reason)
+    for gpu in inventory.facts.gpus:
+        if gpu.subject in inventory.gpus_without_address and gpu.numa_index is None:
+            reason = reasons.get((gpu.subject, "numa_index"), SILENCE)
+            yield Missing(subject=gpu.subject, fact="numa_index", reason=reason)
 
 
-def _unknown_to_sources(inventory: Inventory) -> Iterator[Missing]:
+def _unknown_to_sources(inventory: Inventory, draft: MachineDocument) -> Iterator[Missing]:
+    """Say what sources missed, unless another one told it."""
+    placed = {node.id for node in draft.nodes if isinstance(node, PciNode) and node.cpus}
     for missing in inventory.facts.unknown:
-        if missing.fact not in _JUDGED_LATER:
-            subject = inventory.node_id(missing.subject)
+        subject = inventory.node_id(missing.subject)
+        is_told = (missing.fact == "cpus" and subject in placed) or (
+            missing.fact == "nvlink peers" and bool(inventory.facts.peers)
+        )
+        if missing.fact not in _JUDGED_LATER and not is_told:
             yield msgspec.structs.replace(missing, subject=subject)
 
 
@@ -195,8 +204,10 @@ def _provenance(
     inventory: Inventory, origins: dict[str, dict[str, tuple[str, ...]]]
 ) -> Iterator[Provenance]:
     for subject, said in origins.items():
+        # A pair is told of by both its ends.
+        ends = " ".join(inventory.node_id(end) for end in subject.split(" "))
         for source, facts in said.items():
-            yield Provenance(subject=inventory.node_id(subject), source=source, facts=facts)
+            yield Provenance(subject=ends, source=source, facts=facts)
     for function in inventory.facts.functions:
         if function.numa_index is None and inventory.numa_of_cpus(function) is not None:
             yield Provenance(

@@ -118,13 +118,13 @@ def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
             yield _link(machine, node)
             yield node.model or ""
         case Gpu():
-            yield f"GPU {node.index} {node.pci_address}"
+            yield f"GPU {node.index} {node.pci_address or ''}".strip()
             yield _link(machine, node)
             yield f"{node.num_nvlinks} NVLinks" if node.num_nvlinks else ""
             yield node.model or ""
             yield format_bytes(node.memory_bytes) if node.memory_bytes else ""
         case Nic():
-            yield f"NIC {node.pci_address or ''}".strip()
+            yield f"NIC {node.pci_address or ('' if node.ports else node.name)}".strip()
             yield ", ".join(_port(port) for port in node.ports)
             yield _link(machine, node)
             yield node.model or ""

@@ -123,4 +123,5 @@ def _nic_line(name: str, nic: Nic) -> list[str]:
         f"{p.name} ({p.net_interface})" if p.net_interface and p.net_interface != p.name else p.name
         for p in nic.ports
     )
-    return [f"{name:<5} {f'{ports}  ' if ports else ''}{nic.pci_address or ''}".rstrip()]
+    called = ports or ("" if nic.pci_address else nic.name)
+    return [f"{name:<5} {f'{called}  ' if called else ''}{nic.pci_address or ''}".rstrip()]
