@@ -16,6 +16,7 @@ _FUNCTION = re.compile(
 )
 _CUT_FUNCTION = re.compile(r"([0-9a-f:]{0,14}\.[0-7])\s+(\S.*)", re.IGNORECASE)
 _LINE_WITH_ADDRESS = re.compile(r"(?:\A|\n)[ \t>]*" + _FUNCTION.pattern, re.IGNORECASE)
+_CUT_NUMBER = re.compile(r"(?!Kernel|[0-9a-f]+:).*\d$", re.IGNORECASE)
 # Every function has one line like these (the second with a single -v).
 _ONCE = re.compile(r"Control: I/O|Flags: .*devsel")
 
@@ -44,12 +45,15 @@ def split(text: str) -> Blocks:
     """Cut a text into functions.
 
     A blank line ends a function, and so does every line with an address. Lines that follow none,
-    because the text was cut there, are left out.
+    because the text was cut there, are left out, and so is a last line that may have been cut
+    inside a number.
     """
     functions: list[Block] = []
     current: Block | None = None
     num_lost = 0
     lines, unknown = _with_whole_start([line.strip(_MARGIN) for line in text.split("\n")])
+    if _CUT_NUMBER.match(lines[-1]):
+        lines.pop()
     for line in lines:
         match = _FUNCTION.match(line)
         if match is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from topoprobe.machine.pcie import capability, parse_speed, parse_width
 from topoprobe.machine.sources.lspci.places import Position
@@ -12,6 +12,8 @@ from topoprobe.machine.sources.lspci.virtual import VirtualFunctions
 from topoprobe.records.machine import Capability
 
 _UNITS = {unit: 1 << 10 * power for power, unit in enumerate(("", "K", "M", "G", "T", "P", "E"))}
+
+_LAST_CONTROL = "DirectTrans"  # a line without it was cut
 
 _CAPABILITY = re.compile(r"\[[^\]]*\]\s*(.*)")
 _EXPRESS = re.compile(r"Express(?: \(v\d+\))? (.*)")
@@ -41,9 +43,13 @@ class Details:
         Its PCI Express type in lspci's words.
     secondary, subordinate : int or None
         The buses that a bridge leads to.
+    windows, resizable : dict of str to int
+        Size of each memory window, and the largest size that each can be given, in bytes. Of two
+        with one number the first is the function's own; the other is of its virtual functions.
     """
 
     address: str
+    class_code: str
     is_silent: bool = False
     is_hidden: bool = False
     port_type: str | None = None
@@ -59,8 +65,8 @@ class Details:
     access_control: tuple[str, ...] | None = None
     max_payload_bytes: int | None = None
     max_read_request_bytes: int | None = None
-    bar_bytes: int | None = None
-    max_bar_bytes: int | None = None
+    windows: dict[str, int] = field(default_factory=dict)
+    resizable: dict[str, int] = field(default_factory=dict)
     num_virtual: int = 0
     virtual_functions: VirtualFunctions | None = None
     capability: str = ""
@@ -68,7 +74,19 @@ class Details:
     @property
     def position(self) -> Position:
         """The registers that tell its place."""
-        return Position(self.address, self.secondary, self.subordinate, self.port_type)
+        return Position(
+            self.address, self.class_code, self.secondary, self.subordinate, self.port_type
+        )
+
+    @property
+    def bar_bytes(self) -> int | None:
+        """The largest memory window."""
+        return max(self.windows.values(), default=None)
+
+    @property
+    def max_bar_bytes(self) -> int | None:
+        """The largest window that it could be given."""
+        return max(self.resizable.values(), default=None)
 
     def read(self, lines: Iterable[str]) -> None:
         """Take in the lines of a function, in their order."""
@@ -116,7 +134,9 @@ class Details:
         self.current = _link(text)
 
     def _read_access_control(self, text: str) -> None:
-        self.access_control = tuple(w.removesuffix("+") for w in text.split() if w.endswith("+"))
+        if _LAST_CONTROL in text:
+            on = (word.removesuffix("+") for word in text.split() if word.endswith("+"))
+            self.access_control = tuple(on)
 
     def _read_slot(self, text: str) -> None:
         self.slot = text or None
@@ -159,13 +179,15 @@ class Details:
 
     def _read_resizable(self, line: str) -> None:
         sizes = [int(number) * _UNITS[unit] for number, unit in _SIZE.findall(line)]
-        self.max_bar_bytes = max((*sizes, self.max_bar_bytes or 0)) or None
+        if sizes:
+            self.resizable.setdefault(line.partition(":")[0], max(sizes))
 
     def _read_window(self, line: str) -> None:
         match = _WINDOW.search(line)
         if match:
-            size = int(match[1]) * _UNITS[match[2]]
-            self.bar_bytes = max(size, self.bar_bytes or 0) or None
+            # With a single -v windows have no numbers, but each has an address.
+            key = line.partition(":")[0]
+            self.windows.setdefault(key, int(match[1]) * _UNITS[match[2]])
 
 
 _READERS = {

@@ -45,9 +45,9 @@ def read(text: str, name: str) -> Facts:
 
 
 def _function(block: blocks.Block) -> tuple[PciFact, bool]:
-    details = Details(block.address)
-    details.read(block.lines)
     identity = block.identity
+    details = Details(block.address, identity.class_code or "")
+    details.read(block.lines)
     fact = PciFact(
         address=block.address,
         class_code=identity.class_code,

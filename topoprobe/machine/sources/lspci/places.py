@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from topoprobe.machine.addresses import sort_key
 
 
 class Position(NamedTuple):
@@ -13,6 +15,8 @@ class Position(NamedTuple):
     ----------
     address : str
         Its own.
+    class_code : str
+        Its class.
     secondary, subordinate : int or None
         For a bridge: the bus right below it, and the last bus below it.
     port_type : str or None
@@ -20,13 +24,14 @@ class Position(NamedTuple):
     """
 
     address: str
+    class_code: str
     secondary: int | None = None
     subordinate: int | None = None
     port_type: str | None = None
 
 
 class Place(NamedTuple):
-    """Host bridge and parent bridge of a function; both None if its place is unknown."""
+    """Host bridge and parent bridge of a function, as far as they are known."""
 
     root: str | None = None
     parent: str | None = None
@@ -46,9 +51,11 @@ _BELOW_A_PORT = (
 def places_of(positions: Iterable[Position]) -> Mapping[str, Place]:
     """Place every function.
 
-    A bus that no bridge leads to is a root bus, unless something speaks against it: its functions
-    are of types that only exist below a port, a bridge of the text spans it, or the text has no
-    bridge at all and shows but a selection (``lspci -s`` or ``-d``). Bus 0 always is one.
+    Bus 0 is a root bus. Another one that no bridge of the text leads to may be a root bus, or its
+    bridge may be missing (cut off, or not asked for by ``lspci -s`` and ``-d``). It is a root bus
+    if something on it stands nowhere else: a root port, an integrated endpoint, a host bridge, or,
+    where PCI Express types are not told, anything but bridges as device 1 or higher, as a port has
+    only device 0 below it.
     """
     buses: dict[str, list[Position]] = {}
     for position in positions:
@@ -61,12 +68,9 @@ def places_of(positions: Iterable[Position]) -> Mapping[str, Place]:
         if bridge is not None:
             roots[bus] = roots.get(_bus(bridge))
         else:
-            is_root = _is_root(bus, buses[bus], is_spanned=bus in spanned, has_bridges=bool(above))
-            roots[bus] = bus if is_root else None
+            roots[bus] = bus if bus not in spanned and _is_root(bus, buses[bus]) else None
     return {
         position.address: Place(roots[bus], above.get(bus))
-        if roots[bus] or bus in above
-        else Place()
         for bus, there in buses.items()
         for position in there
     }
@@ -93,11 +97,17 @@ def _spanned(buses: Mapping[str, list[Position]]) -> set[str]:
     }
 
 
-def _is_root(bus: str, there: Iterable[Position], *, is_spanned: bool, has_bridges: bool) -> bool:
+def _is_root(bus: str, there: Sequence[Position]) -> bool:
     types = [position.port_type for position in there if position.port_type]
     if bus.endswith(":00") or any(kind.startswith(_ON_ROOT_BUS) for kind in types):
         return True
-    return has_bridges and not is_spanned and not any(k.startswith(_BELOW_A_PORT) for k in types)
+    if any(kind.startswith(_BELOW_A_PORT) for kind in types):
+        return False
+    return any(
+        position.class_code == "0600"
+        or (position.class_code != "0604" and sort_key(position.address)[2] > 0)
+        for position in there
+    )
 
 
 def _bus(address: str) -> str:

@@ -72,8 +72,13 @@ class _Drawing:
         for token in _tokens(line, column):
             if token["branch"] and bus is not None:
                 self._buses[token.start()] = bus
+            elif token["domain"]:
+                bus = _root_bus(token["domain"], token["bus"])
+            elif token["bus"] and not self.functions and not self.num_unplaced:
+                # Before domains were drawn, the only root stood first.
+                bus = _root_bus("0", token["bus"])
             elif token["bus"]:
-                bus = self._bus(token["domain"], token["bus"].lower(), bus, last)
+                bus = self._bus_below(last, bus, token["bus"])
             elif token["function"] and bus is not None:
                 last = self._function(bus, token["function"], token["name"] or "")
             elif token["function"]:
@@ -83,17 +88,11 @@ class _Drawing:
         """Forget the columns: the next line begins another drawing."""
         self._buses = {}
 
-    def _bus(
-        self, domain: str | None, number: str, above: _Bus | None, last: str | None
-    ) -> _Bus | None:
-        if domain is None and above is not None and last is not None:
-            self.bridges.add(last)
-            return _Bus(above.domain, number, above.root, last)
-        # Before domains were drawn, the only root stood first.
-        if domain is None and self.functions:
+    def _bus_below(self, bridge: str | None, above: _Bus | None, number: str) -> _Bus | None:
+        if bridge is None or above is None:
             return None
-        domain = f"{int(domain or '0', 16):04x}"
-        return _Bus(domain, number, f"{domain}:{number}", None)
+        self.bridges.add(bridge)
+        return _Bus(above.domain, number.lower(), above.root, bridge)
 
     def _function(self, bus: _Bus, function: str, name: str) -> str | None:
         address = normal_address(f"{bus.domain}:{bus.number}:{function}")
@@ -147,6 +146,11 @@ def read(text: str, name: str) -> Facts:
             *(missing for function in functions for missing in _untold(function.address)),
         ),
     )
+
+
+def _root_bus(domain: str, number: str) -> _Bus:
+    domain, number = f"{int(domain, 16):04x}", number.lower()
+    return _Bus(domain, number, f"{domain}:{number}", None)
 
 
 def _plain(text: str) -> str:

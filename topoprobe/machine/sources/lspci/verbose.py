@@ -38,7 +38,8 @@ def read(text: str, name: str) -> Facts:
     found = split(text)
     details = []
     for block in found.functions:
-        detail = Details(block.address, is_silent=block.identity.is_silent)
+        identity = block.identity
+        detail = Details(block.address, identity.class_code or "", identity.is_silent)
         detail.read(block.lines)
         details.append(detail)
     places = places_of(detail.position for detail in details)
@@ -95,7 +96,7 @@ def _missing(detail: Details, place: Place, *, has_links: bool) -> Iterator[Miss
     address = detail.address
     if detail.is_silent:
         yield silence(address)
-    if place.root is None:
+    if place.root is None and place.parent is None:
         bus = address.rpartition(":")[0]
         reason = f"The text shows no bridge that leads to bus {bus}."
         yield Missing(subject=address, fact="parent", reason=reason)
