@@ -72,7 +72,7 @@ class OsKinds:
         told = {integer(o.get("osdev_type")) for o in objects(root, "OSDev")} - {None}
         is_third = (root.get("version") or "").startswith("3")
         self._are_masks = 0 not in told and (
-            is_third or any(n is not None and n >= len(_NUMBERED) for n in told)
+            is_third or any(n is not None and len(_NUMBERED) <= n <= _LARGEST for n in told)
         )
 
     def of(self, element: Element) -> OsKind:
