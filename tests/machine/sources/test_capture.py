@@ -232,6 +232,15 @@ def test_listed_folders_and_links_are_kept_and_unread_files_are_not(tmp_path: Pa
     assert replayed.link("top/sys/class/y") == "x"
 
 
+def test_folder_that_was_found_empty_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "sys/kernel/iommu_groups").mkdir(parents=True)
+    files = Recorder(Folder(tmp_path))
+    assert files.names("sys/kernel") == ["iommu_groups"]
+    assert files.names("sys/kernel/iommu_groups") == files.names("sys/kernel/absent") == []
+    replayed = Archive.read(unpack(pack(files.tree, "top"), "x"), "x")
+    assert replayed.names("top/sys/kernel") == ["iommu_groups"]
+
+
 def test_own_process_is_kept_under_its_usual_name(tmp_path: Path) -> None:
     file(tmp_path, "proc/77/status", "Cpus_allowed_list:\t0-1")
     (tmp_path / "proc/self").symlink_to("77")

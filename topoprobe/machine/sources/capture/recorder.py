@@ -48,6 +48,9 @@ class Recorder(Files):
         """Return the sorted names in a folder; none if there is no such folder."""
         names = self._files.names(path)
         real = self._real(path)
+        folder, _, name = real.rpartition("/")
+        if not names and folder in self.tree.folders and name in self._files.names(folder):
+            self.tree.folders.add(real)  # an empty folder is an answer too
         if names and real not in self.tree.folders:
             self.tree.folders.add(real)
             for name in names:

@@ -86,10 +86,11 @@ def _iommu(files: Files) -> tuple[str | None, str | None]:
 
     One group that is translated is enough to keep its devices from others.
     """
+    if "iommu_groups" not in files.names("sys/kernel"):
+        return None, "There is no sys/kernel/iommu_groups."
     groups = files.names(_GROUPS)
     if not groups:
-        is_there = "iommu_groups" in files.names("sys/kernel")
-        return ("off", None) if is_there else (None, "There is no sys/kernel/iommu_groups.")
+        return "off", None
     types = {files.text(f"{_GROUPS}/{group}/type") for group in groups}
     modes = {_IOMMU_MODES[kind] for kind in types if kind in _IOMMU_MODES}
     if not modes:
