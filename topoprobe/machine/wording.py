@@ -23,6 +23,7 @@ _WORDS = {
     "parent": "place in the tree",
     "pci_address": "PCI address",
     "pci_vendor": "vendor",
+    "pcie_class": "path class over PCIe",
 }
 
 

@@ -24,7 +24,7 @@ def test_gpu_without_links_beside_full_peers_fails_with_the_failed_call() -> Non
     assert (ok.level, ok.evidence) == ("OK", "Has 18 NVLinks, all up.")
     assert bad.level == "FAIL"
     assert bad.subject == bare.id
-    assert bad.evidence.startswith("Has 0 of 18 NVLinks; nvmlDeviceGetNvLinkState failed")
+    assert bad.evidence.startswith("Has 0 of 18 NVLinks. nvmlDeviceGetNvLinkState failed")
 
 
 def test_all_gpus_of_a_board_without_links_fail_by_their_model() -> None:

@@ -54,7 +54,7 @@ def _links(
         for m in machine.document.unknown
         if m.subject == gpu.id and m.fact in _FACTS_OF_LINKS
     ]
-    why = f"; {_distinct(reasons)}" if reasons else ""
+    why = f". {_distinct(reasons)}" if reasons else ""
     expected = max(expected_num_nvlinks(gpu) or 0, usual)
     seen = gpu.num_nvlinks
     if gpu.is_mig_enabled:
@@ -146,7 +146,7 @@ def _unreached(machine: Machine, gpus: list[Gpu]) -> Iterator[Verdict]:
 
 def _distinct(reasons: list[str]) -> str:
     found = list(dict.fromkeys(reasons))
-    return found[0] if len(found) == 1 else f"{found[0]}; and {count(len(found) - 1, 'more')}"
+    return found[0] if len(found) == 1 else f"{found[0]} (and {len(found) - 1} more)"
 
 
 def _share(seen: int, expected: int) -> str:
