@@ -1,4 +1,4 @@
-// A stand-in for libnvidia-ml.so.1 with two GPUs, to put the real binding's ctypes calls to the test.
+// A stand-in for libnvidia-ml.so.1 with two GPUs, to put the real binding's calls to the test.
 // Structures and signatures are those of NVIDIA's nvml.h; each fills its fields with values that
 // differ from each other, so that a shifted or swapped field shows.
 #include <stdint.h>
@@ -93,7 +93,15 @@ Return nvmlDeviceGetBAR1MemoryInfo(void* device, Memory* memory) {
     return SUCCESS;
 }
 
-typedef union { double d; unsigned ui; unsigned long ul; unsigned long long ull; long long sll; int si; unsigned short us; } Value;
+typedef union {
+    double d;
+    unsigned ui;
+    unsigned long ul;
+    unsigned long long ull;
+    long long sll;
+    int si;
+    unsigned short us;
+} Value;
 typedef struct {
     unsigned fieldId, scopeId;
     long long timestamp, latencyUsec;
@@ -172,7 +180,8 @@ Return nvmlDeviceGetAddressingMode(void* device, AddressingMode* mode) {
     mode->value = 2;
     return SUCCESS;
 }
-Return nvmlDeviceGetMemoryAffinity(void* device, unsigned size, unsigned long* nodes, unsigned scope) {
+Return nvmlDeviceGetMemoryAffinity(
+    void* device, unsigned size, unsigned long* nodes, unsigned scope) {
     CHECK(device);
     memset(nodes, 0, size * sizeof *nodes);
     nodes[1] = scope ? 2 : 1;
@@ -202,7 +211,11 @@ Return nvmlDeviceGetUtilizationRates(void* device, Utilization* rates) {
     *rates = (Utilization){88, 40};
     return SUCCESS;
 }
-typedef struct { unsigned pid; unsigned long long usedGpuMemory; unsigned gpuInstanceId, computeInstanceId; } Process;
+typedef struct {
+    unsigned pid;
+    unsigned long long usedGpuMemory;
+    unsigned gpuInstanceId, computeInstanceId;
+} Process;
 Return nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, Process* processes) {
     CHECK(device);
     if (*count < 1) { *count = 1; return INSUFFICIENT_SIZE; }
