@@ -86,8 +86,8 @@ def _links(
             NAME,
             gpu.id,
             f"Has {count(seen, 'NVLink')} that are up{why}.",
-            "Compare with the board's bridges: a link that should be up costs 1 of "
-            f"{seen + len(reasons)} of its peer bandwidth; `nvidia-smi nvlink -s` lists them.",
+            "Compare `nvidia-smi nvlink -s` with how the cards are bridged: each link that should "
+            "be up is missing from the bandwidth to its peers.",
         )
     elif seen:
         yield ok(NAME, gpu.id, f"Has {count(seen, 'NVLink')}, all up.")
