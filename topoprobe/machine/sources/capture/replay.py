@@ -6,9 +6,7 @@ import msgspec
 
 from topoprobe.errors import InputError
 from topoprobe.machine.facts import Facts
-from topoprobe.machine.sources import nvml
 from topoprobe.machine.sources.files import Files
-from topoprobe.machine.sources.nvml.recording import ReplayProvider
 
 ABOUT, ANSWERS = "topoprobe/capture.json", "topoprobe/nvml.json"
 VERSION = 1
@@ -37,6 +35,9 @@ def read(files: Files, name: str = "") -> Facts:
     InputError
         If the recording is damaged or of a newer version.
     """
+    from topoprobe.machine.sources import nvml
+    from topoprobe.machine.sources.nvml.recording import ReplayProvider
+
     about = _about(files, name)
     answers = files.data(ANSWERS, _MAX_BYTES)
     if answers is not None:
