@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from topoprobe.machine.addresses import format_cpu_list
 from topoprobe.machine.pcie import describe
+from topoprobe.machine.table import clip
 from topoprobe.machine.view import Machine
+from topoprobe.machine.wording import name_of
 from topoprobe.records.machine import (
     AnyNode,
     Capability,
@@ -33,7 +35,8 @@ _DOT = " · "
 def draw_tree(machine: Machine, width: int) -> str:
     """Draw what contains what, one line per node.
 
-    Chip set functions are counted, not listed, and so are bridges with nothing else below them.
+    Chip set and virtual functions are counted, not listed, and so are bridges with nothing else
+    below them.
 
     Parameters
     ----------
@@ -50,20 +53,17 @@ def draw_tree(machine: Machine, width: int) -> str:
     return "\n".join(lines)
 
 
-def clip(text: str, width: int) -> str:
-    """Cut a line that is too long, and mark the cut; a name with line breaks stays one line."""
-    text = " ".join(text.splitlines())
-    return text if len(text) <= width else text[: max(width - 1, 0)].rstrip() + "…"
-
-
 def _below(machine: Machine, node: AnyNode, indent: str) -> Iterator[str]:
-    shown, num_hidden = [], 0
+    shown, num_hidden, num_virtual = [], 0, 0
     for child in machine.children(node.id):
         if _is_worth_a_line(machine, child):
             shown.append(child)
+        elif isinstance(child, Partition):
+            num_virtual += 1
         else:
             num_hidden += _num_functions(machine, child)
-    rest = [f"chip set functions: {num_hidden}"] if num_hidden else []
+    counts = (("virtual functions", num_virtual), ("chip set functions", num_hidden))
+    rest = [f"{what}: {number}" for what, number in counts if number]
     for position, item in enumerate((*shown, *rest)):
         is_last = position == len(shown) + len(rest) - 1
         branch, deeper = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
@@ -77,6 +77,8 @@ def _below(machine: Machine, node: AnyNode, indent: str) -> Iterator[str]:
 def _is_worth_a_line(machine: Machine, node: AnyNode) -> bool:
     if isinstance(node, Other):
         return False
+    if isinstance(node, Partition):
+        return node.partition_kind != "virtual_function"
     if isinstance(node, HostBridge | PcieSwitch):
         return any(_is_worth_a_line(machine, child) for child in machine.children(node.id))
     return True
@@ -108,9 +110,10 @@ def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
             yield f"{node.num_cores or '?'} cores, {node.num_threads or '?'} threads"
             yield _caches(node)
         case Numa():
-            yield node.name
+            yield f"NUMA node {node.os_index}" if node.memory_of else node.name
             yield format_bytes(node.memory_bytes) if node.memory_bytes else ""
             yield f"CPUs {format_cpu_list(node.cpus)}" if node.cpus else ""
+            yield f"memory of {_owner(machine, node.memory_of)}" if node.memory_of else ""
         case HostBridge():
             yield node.name
         case PcieSwitch():
@@ -123,6 +126,7 @@ def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
             yield f"{node.num_nvlinks} NVLinks" if node.num_nvlinks else ""
             yield node.model or ""
             yield format_bytes(node.memory_bytes) if node.memory_bytes else ""
+            yield "MIG" if node.is_mig_enabled else node.partition_mode or ""
         case Nic():
             yield f"NIC {node.pci_address or ('' if node.ports else node.name)}".strip()
             yield ", ".join(_port(port) for port in node.ports)
@@ -137,14 +141,18 @@ def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
             yield f"NVSwitch {node.pci_address or '(address hidden)'}"
             yield _link(machine, node)
         case Partition():
-            yield f"{(node.partition_kind or 'partition').replace('_', ' ')}"
-            yield node.pci_address or node.name
+            yield f"{'MIG' if node.partition_kind == 'mig' else 'partition'} {node.name}"
         case CxlMemory():
             yield f"CXL memory {node.pci_address}"
             yield format_bytes(node.memory_bytes) if node.memory_bytes else ""
             yield _link(machine, node)
         case Other():
             yield node.name
+
+
+def _owner(machine: Machine, node_id: str) -> str:
+    known = [name_of(gpu) for gpu in machine.all(Gpu) if gpu.id == node_id]
+    return known[0] if known else node_id
 
 
 def _caches(package: Package) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from topoprobe.machine.drawing import clip, draw_tree
+from topoprobe.machine.drawing import draw_tree
+from topoprobe.machine.fabrics import draw_fabrics
 from topoprobe.machine.findings import findings
 from topoprobe.machine.matrix import draw_matrix
+from topoprobe.machine.table import clip
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wording import printable, words_of
 from topoprobe.records.machine import MachineDocument
@@ -22,6 +24,7 @@ def explain(document: MachineDocument, width: int) -> str:
         _paragraphs(findings(machine), width),
         draw_tree(machine, width),
         draw_matrix(machine, width),
+        draw_fabrics(machine, width),
         "\n".join(_contradictions(document, width)),
         "\n".join(_unknown(document, width)),
         f"Sources: {', '.join(document.sources)}"

@@ -1,14 +1,20 @@
-"""The matrix of path classes between GPUs and NICs, as `nvidia-smi topo -m` made it familiar."""
+"""The matrix of path classes between GPUs, NICs and drives, as `nvidia-smi topo -m` made it known.
+
+GPUs stand in the rows; what does not fit the terminal beside them continues below.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from string import ascii_letters, digits
 
 from topoprobe.machine.addresses import format_cpu_list
-from topoprobe.machine.drawing import clip
 from topoprobe.machine.paths import CLASSES
+from topoprobe.machine.table import Column, clip, draw_table, side_by_side
 from topoprobe.machine.view import Machine
-from topoprobe.records.machine import Gpu, LinkKind, Nic
+from topoprobe.records.machine import Gpu, LinkKind, Nic, Nvme, PciNode
+from topoprobe.units import format_bytes
 
 _MEANINGS = {
     "X": "itself",
@@ -23,32 +29,35 @@ _MEANINGS = {
     "?": "unknown; the reason is below",
 }
 _ORDER = (*CLASSES[:3], "XGMI", *CLASSES[3:], "?")
+_NVME_CLASS = "0108"
 
 
 def draw_matrix(machine: Machine, width: int) -> str:
-    """Draw GPUs against GPUs and NICs, with each GPU's nearest NIC, NUMA node and CPUs.
+    """Draw GPUs against GPUs, NICs and drives, and the nearest NIC, NUMA node and CPUs of each.
 
-    Columns that do not fit the width continue in another block. Empty without GPUs.
+    Empty without GPUs.
     """
-    gpus, nics = machine.all(Gpu), machine.all(Nic)
+    gpus, nics, drives = machine.all(Gpu), machine.all(Nic), machine.all(Nvme)
     if not gpus:
         return ""
     cells = _cells(machine)
     names = {gpu.id: f"GPU{gpu.index}" for gpu in gpus}
     names |= {nic.id: f"NIC{i}" for i, nic in enumerate(nics)}
-    columns = [
-        (names[other.id], [cells.get((gpu.id, other.id), "?") for gpu in gpus])
-        for other in (*gpus, *nics)
+    names |= _drive_names(drives)
+    groups = [
+        [
+            Column(names[other.id], tuple(cells.get((gpu.id, other.id), "?") for gpu in gpus))
+            for other in others
+        ]
+        for others in (gpus, nics, drives)
     ]
-    columns.append(
-        _apart("NUMA", ["-" if g.numa_index is None else f"{g.numa_index}" for g in gpus])
-    )
-    if nics:
-        columns.append(_apart("nearest NIC", [_nearest(gpu, nics, cells, names) for gpu in gpus]))
-    columns.append(_apart("CPUs", [format_cpu_list(gpu.cpus) or "-" for gpu in gpus]))
-    table = _blocks([names[gpu.id] for gpu in gpus], columns, width)
-    legend = [_legend(cells), *(_nic_line(names[nic.id], nic) for nic in nics)]
-    return "\n".join((*table, "", *(clip(line, width) for part in legend for line in part)))
+    groups[-1] = list(_merged(groups[-1]))
+    rows = [names[gpu.id] for gpu in gpus]
+    table = draw_table(rows, [*groups, _places(gpus, nics, cells, names)], width)
+    devices = [_line(names, nic, _ports(nic)) for nic in nics]
+    devices += [_line(names, drive, _contents(drive)) for drive in drives]
+    legend = [clip(line, width) for line in _legend(cells)]
+    return "\n".join((*table, "", *legend, "", *side_by_side(devices, width))).rstrip()
 
 
 def _cells(machine: Machine) -> dict[tuple[str, str], str]:
@@ -60,6 +69,33 @@ def _cells(machine: Machine) -> dict[tuple[str, str], str]:
             text = "XGMI"
         cells[pair.a, pair.b] = cells[pair.b, pair.a] = text
     return cells
+
+
+def _merged(columns: Sequence[Column]) -> Iterator[Column]:
+    """Make one column of neighbours that are alike: a server may have two dozen drives."""
+    for (_, cells), alike in groupby(columns, key=lambda c: (c.header.rstrip(digits), c.cells)):
+        names = [column.header for column in alike]
+        last = f"-{names[-1].lstrip(ascii_letters)}" if len(names) > 1 else ""
+        yield Column(names[0] + last, cells)
+
+
+def _places(
+    gpus: Sequence[Gpu],
+    nics: Sequence[Nic],
+    cells: dict[tuple[str, str], str],
+    names: dict[str, str],
+) -> list[Column]:
+    """Say where each GPU is, and what is near it."""
+    numas = ["-" if gpu.numa_index is None else f"{gpu.numa_index}" for gpu in gpus]
+    near = [_nearest(gpu, nics, cells, names) for gpu in gpus] if nics else []
+    cpus = [format_cpu_list(gpu.cpus) or "-" for gpu in gpus]
+    named = (("NUMA", numas), ("nearest NIC", near), ("CPUs", cpus))
+    # A blank more between columns, because there are blanks in the cells.
+    return [
+        Column(f"{name} ", tuple(f"{cell} " for cell in column))
+        for name, column in named
+        if set(column) - {"-"}
+    ]
 
 
 def _nearest(
@@ -80,48 +116,32 @@ def _rank(text: str) -> int:
     return _ORDER.index("NV#" if text.startswith("NV") else text)
 
 
-def _apart(header: str, cells: list[str]) -> tuple[str, list[str]]:
-    """Set a column of another kind a little apart from the classes."""
-    return f" {header}", [f" {cell}" for cell in cells]
-
-
-def _blocks(rows: Sequence[str], columns: Sequence[tuple[str, list[str]]], width: int) -> list[str]:
-    """Lay columns side by side; start a new block, with the row names again, where they end."""
-    margin = max(len(row) for row in rows)
-    lines: list[str] = []
-    block: list[tuple[str, list[str]]] = []
-    used = margin
-    for header, cells in columns:
-        wide = 1 + max(len(header), *(len(cell) for cell in cells))
-        if block and used + wide > width:
-            lines += [*_block(rows, block, margin, width), ""]
-            block, used = [], margin
-        block.append((header, cells))
-        used += wide
-    return [*lines, *_block(rows, block, margin, width)]
-
-
-def _block(
-    rows: Sequence[str], columns: Sequence[tuple[str, list[str]]], margin: int, width: int
-) -> list[str]:
-    sizes = [max(len(header), *(len(cell) for cell in cells)) for header, cells in columns]
-    heads = [header.ljust(size) for (header, _), size in zip(columns, sizes, strict=True)]
-    lines = [" ".join((" " * margin, *heads))]
-    for index, row in enumerate(rows):
-        parts = [cells[index].ljust(size) for (_, cells), size in zip(columns, sizes, strict=True)]
-        lines.append(" ".join((row.ljust(margin), *parts)))
-    return [clip(line.rstrip(), width) for line in lines]
-
-
 def _legend(cells: dict[tuple[str, str], str]) -> list[str]:
     used = {"NV#" if text.startswith("NV") else text for text in cells.values()}
     return [f"{name:<5} {_MEANINGS[name]}" for name in _ORDER if name in used]
 
 
-def _nic_line(name: str, nic: Nic) -> list[str]:
-    ports = ", ".join(
+def _ports(nic: Nic) -> str:
+    return ", ".join(
         f"{p.name} ({p.net_interface})" if p.net_interface and p.net_interface != p.name else p.name
         for p in nic.ports
     )
-    called = ports or ("" if nic.pci_address else nic.name)
-    return [f"{name:<5} {f'{called}  ' if called else ''}{nic.pci_address or ''}".rstrip()]
+
+
+def _contents(drive: Nvme) -> str:
+    size = format_bytes(drive.size_bytes) if drive.size_bytes else ""
+    return "  ".join(filter(None, (", ".join(drive.block_devices), size)))
+
+
+def _line(names: dict[str, str], node: PciNode, what: str) -> str:
+    return "  ".join(filter(None, (f"{names[node.id]:<5}", what, node.pci_address)))
+
+
+def _drive_names(drives: Sequence[Nvme]) -> dict[str, str]:
+    return {
+        drive.id: f"{'NVMe' if _is_nvme(drive) else 'disk'}{i}" for i, drive in enumerate(drives)
+    }
+
+
+def _is_nvme(drive: Nvme) -> bool:
+    return drive.pci_class is None or drive.pci_class.startswith(_NVME_CLASS)
