@@ -34,7 +34,7 @@ from topoprobe.records.machine import (
 )
 
 # Facts whose absence is judged after joining, when another source may have told them.
-_JUDGED_LATER = {"numa_index", "maximum"}
+_JUDGED_LATER = {"numa_index", "maximum", "parent"}
 # Why a fact is unknown that no source was asked for.
 SILENCE = "No source tells it."
 
@@ -164,7 +164,8 @@ def _unknown_endpoints(inventory: Inventory, draft: MachineDocument) -> Iterator
             yield Missing(subject=node.id, fact="numa_index", reason=reason)
         link = above.get(node.id)
         if link is None or link.a == "host":
-            yield Missing(subject=node.id, fact="parent", reason=SILENCE)
+            reason = reasons.get((address, "parent"), SILENCE)
+            yield Missing(subject=node.id, fact="parent", reason=reason)
         if link is not None and (
             link.nominal is None or link.nominal.bandwidth_bytes_per_s is None
         ):
@@ -179,10 +180,13 @@ def _unknown_endpoints(inventory: Inventory, draft: MachineDocument) -> Iterator
 def _unknown_to_sources(inventory: Inventory, draft: MachineDocument) -> Iterator[Missing]:
     """Say what sources missed, unless another one told it."""
     placed = {node.id for node in draft.nodes if isinstance(node, PciNode) and node.cpus}
+    kinds = set(inventory.kinds.values())
     for missing in inventory.facts.unknown:
         subject = inventory.node_id(missing.subject)
-        is_told = (missing.fact == "cpus" and subject in placed) or (
-            missing.fact == "nvlink peers" and bool(inventory.facts.peers)
+        is_told = (
+            (missing.fact == "cpus" and subject in placed)
+            or (missing.fact == "nvlink peers" and bool(inventory.facts.peers))
+            or (missing.fact == "kinds" and any(kind in LINKED for kind in kinds))
         )
         if missing.fact not in _JUDGED_LATER and not is_told:
             yield msgspec.structs.replace(missing, subject=subject)
