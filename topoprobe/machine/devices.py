@@ -69,7 +69,7 @@ _VENDORS = {
     "1d0f": "Amazon",
     "8086": "Intel",
 }
-# Names from the public PCI ID list, for recordings that carry only numbers.
+# Names from the public PCI ID list [pci-ids], for recordings that carry only numbers.
 _MODELS = {
     ("1002", "66a1"): "Radeon Instinct MI50/MI60",
     ("1002", "738c"): "Instinct MI100",

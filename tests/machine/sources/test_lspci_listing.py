@@ -163,12 +163,19 @@ def test_azure_guest_has_all_devices_and_no_locality(recordings: Path) -> None:
     assert machine.host is not None
     assert (machine.host.is_virtual, machine.host.virtualization) == (True, "Hyper-V")
     assert {pair.path_class for pair in document.pairs} == {None}
+    assert all("lspci -vvv" in m.reason for m in document.unknown if m.fact == "parent")
     reasons = {m.reason for m in document.unknown if m.fact == "class"}
     assert reasons == {"It is not known where one of them is attached."}
 
 
 def test_lists_and_drawing_of_one_machine_are_joined_by_address() -> None:
-    drawing = "-+-[0000:00]-+-00.0\n |           \\-01.0-[3b-3d]--+-00.0\n \\-[0000:40]---00.4\n"
+    drawing = (
+        "-+-[0000:00]-+-00.0\n"
+        " |           +-01.0-[3b]----00.0\n"
+        " |           +-02.0-[3c]----00.0\n"
+        " |           \\-03.0-[3d]----00.0\n"
+        " \\-[0000:40]---00.4\n"
+    )
     paste = f"$ lspci -nn\n{NUMBERED}\n$ lspci -t\n{drawing}"
     together = scan_files([("paste", paste.encode())])
     apart = scan_files([("nn", NUMBERED.encode()), ("t", drawing.encode())])
@@ -177,7 +184,8 @@ def test_lists_and_drawing_of_one_machine_are_joined_by_address() -> None:
         assert gpu.parent == "host_bridge@0000:00"
         assert gpu.model == "GH100[H100 SXM5 80GB]"
         ports = [port for bridge in Machine(document).all(HostBridge) for port in bridge.ports]
-        assert [port.address for port in ports] == ["0000:00:01.0"]
+        assert [port.address for port in ports] == [f"0000:00:0{slot}.0" for slot in (1, 2, 3)]
+        assert not {"parent", "kinds"} & {missing.fact for missing in document.unknown}
 
 
 def test_virtual_functions_by_name_belong_to_their_card() -> None:

@@ -141,7 +141,7 @@ def test_lines_without_a_beginning_are_counted_and_not_guessed() -> None:
     assert facts.tree == "none"
     assert places(facts).items() <= PLACES.items()
     assert "0000:81:00.0" not in places(facts)
-    assert "drawn below nothing" in next(m.reason for m in facts.unknown if m.fact == "functions")
+    assert "below nothing" in next(m.reason for m in facts.unknown if m.fact == "functions")
 
 
 def test_blanks_lost_in_a_paste_leave_the_functions_out() -> None:

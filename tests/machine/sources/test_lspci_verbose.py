@@ -483,7 +483,7 @@ def test_details_of_a_function_without_its_address_go_to_nobody() -> None:
     root = next(f for f in facts.functions if f.address == "0000:15:01.0")
     assert root.role is PortRole.ROOT
     assert reasons(facts, "functions") == {
-        "host": "1 functions lack the line with their address; they are left out."
+        "host": "Functions left out, as the text lacks the line with their address: 1."
     }
 
 

@@ -68,7 +68,7 @@ def split(text: str) -> Blocks:
         elif current is not None:
             current.lines.append(line)
     if num_lost:
-        reason = f"{num_lost} functions lack the line with their address; they are left out."
+        reason = f"Functions left out, as the text lacks the line with their address: {num_lost}."
         unknown.append(Missing(subject="host", fact="functions", reason=reason))
     return Blocks(functions, tuple(unknown))
 

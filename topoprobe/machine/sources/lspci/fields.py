@@ -19,7 +19,8 @@ _FIELD = re.compile(r"[ \t>]*(\w+):[ \t]+(.*\S)[ \t]*(?:\n|\Z)")
 
 def holds_functions(text: str) -> bool:
     """Tell whether a text has such lines."""
-    return next(functions_of(text), None) is not None
+    is_likely = '" "' in text or "Slot:" in text
+    return is_likely and next(functions_of(text), None) is not None
 
 
 def functions_of(text: str) -> Iterator[tuple[PciFact, bool]]:

@@ -117,7 +117,8 @@ class _Drawing:
 
 def matches(text: str) -> bool:
     """Tell whether a text holds such a drawing."""
-    return _ROOT.search(_plain(text)) is not None
+    is_likely = "]-" in text or "]─" in text
+    return is_likely and _ROOT.search(_plain(text)) is not None
 
 
 def read(text: str, name: str) -> Facts:
@@ -165,7 +166,7 @@ def _tokens(line: str, column: int) -> Iterator[re.Match[str]]:
 
 def _unplaced(number: int) -> Iterator[Missing]:
     if number:
-        reason = f"{number} functions are drawn below nothing, as lines or blanks were lost."
+        reason = f"Functions drawn below nothing, as lines or blanks were lost: {number}."
         yield Missing(subject="host", fact="functions", reason=reason)
 
 

@@ -1,6 +1,7 @@
 """What `lspci` calls classes and vendors, and reading the line that tells a function apart.
 
-The names are those of the public PCI ID list, which is also free under the 3-clause BSD licence.
+The names are those of the public PCI ID list [pci-ids], which may be had under the 3-clause BSD
+licence.
 """
 
 from __future__ import annotations
