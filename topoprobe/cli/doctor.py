@@ -60,7 +60,8 @@ def run(
     from topoprobe.machine.view import Machine
 
     machine = Machine(document)
-    installed = _installed() if document.origin == "live" else None
+    # A live machine's document may have been brought here from another machine.
+    installed = None if sources else _installed()
     verdicts = judge(machine, installed)
     if form == "json":
         text = _encoded(verdicts)

@@ -112,5 +112,5 @@ def test_gpus_near_the_process_are_named() -> None:
     nodes = (*numas(2), gpu(0, cpus=(0, 1)), gpu(1, cpus=(2, 3)))
     (verdict,) = binding.judge(machine(*nodes, allowed_cpus=(2,)))
     assert (verdict.level, verdict.evidence) == (
-        "OK", "This process may use CPUs 2, which are near GPU 1.",
+        "OK", "The reading process may use CPUs 2, which are near GPU 1.",
     )  # fmt: skip

@@ -15,9 +15,9 @@ NAME = "binding"
 
 
 def judge(machine: Machine) -> Iterator[Verdict]:
-    """Compare the CPUs and memory that this process may use with those near the GPUs.
+    """Compare the CPUs and memory that the reading process may use with those near the GPUs.
 
-    Only of the machine itself: whoever made a recording is not who will use the machine.
+    Only of a live reading: a recording does not tell who will use the machine.
     """
     host = machine.host
     numas = [numa for numa in machine.all(Numa) if numa.memory_of is None]
@@ -47,16 +47,18 @@ def _cpus(machine: Machine, gpus: list[Gpu], allowed: tuple[int, ...]) -> Iterat
         yield fail(
             NAME,
             "host",
-            f"This process may use {mine} only, and none of them is near a GPU; the GPUs' are "
-            f"{format_cpu_list(tuple(wanted))}.",
+            f"The reading process may use {mine} only, and none of them is near a GPU; those "
+            f"near one are {format_cpu_list(tuple(wanted))}.",
             "It was bound when it started (taskset, numactl, Slurm, a container's cpuset): ask "
             f"there for some of CPUs {format_cpu_list(tuple(wanted))}. No binding from here can "
             "leave that set, and every host copy crosses between NUMA nodes until then.",
         )
     elif len(near) < len(gpus):
-        yield ok(NAME, "host", f"This process may use {mine}, which are near {gpu_names(near)}.")
+        yield ok(
+            NAME, "host", f"The reading process may use {mine}, which are near {gpu_names(near)}."
+        )
     else:
-        yield ok(NAME, "host", f"This process may use {mine}, some of them near each GPU.")
+        yield ok(NAME, "host", f"The reading process may use {mine}, some of them near each GPU.")
 
 
 def _memory(gpus: list[Gpu], numas: set[int], allowed: tuple[int, ...]) -> Iterator[Verdict]:
@@ -66,8 +68,8 @@ def _memory(gpus: list[Gpu], numas: set[int], allowed: tuple[int, ...]) -> Itera
         yield fail(
             NAME,
             "host",
-            f"This process may take memory of NUMA node {', '.join(map(str, allowed))} only; the "
-            f"GPUs are near {nodes}.",
+            f"The reading process may take memory of NUMA node {', '.join(map(str, allowed))} "
+            f"only; the GPUs are near {nodes}.",
             f"Ask whoever started it (numactl, Slurm, a container's cpuset) for memory of NUMA "
             f"node {nodes}: host copies cross between NUMA nodes until then.",
         )
