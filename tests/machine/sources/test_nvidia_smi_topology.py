@@ -604,3 +604,13 @@ def test_damaged_characters_never_crash(data: st.DataObject) -> None:
         scan("".join(text))
     except InputError:
         return
+
+
+@given(st.integers(60, 260), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_terminal_of_any_width_tells_the_same(width: int, strips: bool) -> None:
+    facts = topology.read(wrapped(PRINTED, width, strips=strips), "wrapped")
+    assert pairs_in(facts) == whole(PRINTED)
+    assert {(len(gpu.cpus), gpu.numa_index) for gpu in facts.gpus} <= {
+        (0, None), (112, 0), (112, 1),
+    }  # fmt: skip

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-_NAME = re.compile(r"[A-Za-z]\w*?\d\w*")
+_NAME = r"[A-Za-z]\w*?\d\w*"
 _FUSED_NAMES = re.compile(r"(?:GPU|NIC|IB)\d+|mlx\d+_(?:bond_)?\d+")
 _TITLE = re.compile(r"CPU\s*Affinity|GPU\s*NUMA\s*ID|NUMA\s*Affinity")
 _TITLE_WORDS = ("CPU", "Affinity", "NUMA", "GPU", "ID")
@@ -33,15 +33,23 @@ class Words:
         A regular expression of them all.
     torn : mapping
         What words become that have lost their last letters, and what they were.
+    devices : str
+        A regular expression of the names that rows can have.
     """
 
-    def __init__(self, known: str, torn: Mapping[str, str]) -> None:
+    def __init__(self, known: str, torn: Mapping[str, str], devices: str = _NAME) -> None:
         # What is longer goes first, so that NOD is not taken for NO.
         either = "|".join((known, *sorted(torn, key=len, reverse=True)))
         self._torn = torn
+        self._devices = re.compile(devices)
         self._known = re.compile(known)
         self._piece = re.compile(either)
         self._fused = re.compile(rf"((?:{either})+)(\d[\d,-]*)?")
+
+    def is_device(self, token: str) -> bool:
+        """Tell whether a row may have this name; what is left of a cell has none."""
+        is_cell = self.is_known(token) or self.is_known(f"N{token}")
+        return self._devices.fullmatch(token) is not None and not is_cell
 
     def is_known(self, token: str) -> bool:
         """Tell whether this is one of the words."""
@@ -131,14 +139,11 @@ class Matrix(NamedTuple):
 
 def find_matrices(text: str, words: Words) -> list[Matrix]:
     """Find all tables of one kind that have rows of GPUs."""
-    found = []
-    before = ""
-    for block in _blocks(_without_torn_end(text), words):
-        before += "\n".join(block.before)
-        if any(name.startswith("GPU") for name in block.names):
-            found.append(_understood(block, before, words))
-            before = ""
-    return found
+    return [
+        _understood(block, words)
+        for block in _blocks(_without_torn_end(text), words)
+        if any(name.startswith("GPU") for name in block.names)
+    ]
 
 
 def _without_torn_end(text: str) -> str:
@@ -152,46 +157,55 @@ def _without_torn_end(text: str) -> str:
 class _Block:
     """The lines of one table, not understood yet."""
 
-    def __init__(self) -> None:
-        self.before: list[str] = []
+    def __init__(self, before: Sequence[str]) -> None:
+        self.before = before
         self.header: list[str] = []
         self.rows: list[list[str]] = []
         self.names: set[str] = set()
 
 
 def _blocks(text: str, words: Words) -> Iterator[_Block]:
-    block = _Block()
-    unfinished: list[str] | None = None
+    """Give the tables of a text, from header to header or from name to the same name."""
+    block = _Block(())
+    between: list[str] = []
+    unfinished: list[str] = []
     for raw in text.split("\n"):
         quote = _QUOTE.match(raw)
         line = (raw[quote.end() :] if quote else raw).replace("|", " ")
         name = _row_name(line, words)
-        if name is not None:
-            if name in block.names:
+        is_header = name is None and _is_header(line)
+        is_in_header = is_header and bool(unfinished) and unfinished is block.header
+        is_top = is_header and not is_in_header and _names_gpus(line)
+        if name in block.names or (is_top and (block.rows or not block.header)):
+            if block.rows:
                 yield block
-                block = _Block()
+            block, between = _Block(between), []
+        if name is not None:
             block.names.add(name)
             unfinished = [line]
             block.rows.append(unfinished)
-        elif _is_header(line) and any(name.startswith("GPU") for name in _names_in(line)):
-            if block.rows:
-                yield block
-                block = _Block()
+        elif is_top:
             block.header = unfinished = [line]
-        elif unfinished is not None and (
-            _is_header(line) if unfinished is block.header else _CONTINUATION.fullmatch(line)
-        ):
+        elif is_in_header or (unfinished is not block.header and _continues(unfinished, line)):
             unfinished.append(line)
         else:
-            unfinished = None
-            block.before.append(line)
+            unfinished = []
+            between.append(line)
     yield block
+
+
+def _continues(lines: Sequence[str], line: str) -> bool:
+    return bool(lines) and _CONTINUATION.fullmatch(line) is not None
+
+
+def _names_gpus(line: str) -> bool:
+    return any(name.startswith("GPU") for name in _names_in(line))
 
 
 def _row_name(line: str, words: Words) -> str | None:
     """Return the device whose row begins here: its name, then cells."""
     tokens = line.split()
-    if len(tokens) < 2 or not _NAME.fullmatch(tokens[0]) or words.split(tokens[1]) is None:
+    if len(tokens) < 2 or not words.is_device(tokens[0]) or words.split(tokens[1]) is None:
         return None
     return tokens[0] if any(words.is_known(token) for token in tokens[1:]) else None
 
@@ -200,7 +214,8 @@ def _is_header(line: str) -> bool:
     """Tell whether a line holds nothing but names of devices and (pieces of) titles."""
     tokens = line.split()
     return bool(tokens) and all(
-        _NAME.fullmatch(token) or any(token in word for word in _TITLE_WORDS) for token in tokens
+        re.fullmatch(_NAME, token) or any(token in word for word in _TITLE_WORDS)
+        for token in tokens
     )
 
 
@@ -209,22 +224,28 @@ def _names_in(header: str) -> Iterator[str]:
         fused = _FUSED_NAMES.findall(token)
         if "".join(fused) == token:
             yield from fused
-        elif _NAME.fullmatch(token):
+        elif re.fullmatch(_NAME, token):
             yield token
 
 
-def _understood(block: _Block, before: str, words: Words) -> Matrix:
+def _understood(block: _Block, words: Words) -> Matrix:
     width = max(_width(line) for lines in (block.header, *block.rows) for line in lines)
     header = _joined(block.header, width, words)
     rows = [_row(lines, width, words) for lines in block.rows]
     columns = _columns(tuple(_names_in(header)), rows)
+    # Where the header names all columns, a line of something else is no row of this table.
+    is_whole = None not in columns
     faults = [(row.name, _fault(row, columns)) for row in rows]
     return Matrix(
         columns=columns,
         titles=tuple("".join(title.split()) for title in _TITLE.findall(header)),
         rows=tuple(r for r, (_, fault) in zip(rows, faults, strict=True) if fault is None),
-        damaged=tuple((name, fault) for name, fault in faults if fault is not None),
-        before=before,
+        damaged=tuple(
+            (name, fault)
+            for name, fault in faults
+            if fault is not None and not (is_whole and name not in columns)
+        ),
+        before="\n".join(block.before),
     )
 
 

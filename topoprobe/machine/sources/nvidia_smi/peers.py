@@ -16,7 +16,7 @@ from topoprobe.records.base import Missing
 from topoprobe.records.machine import Contradiction
 
 _STATUS = "OK|CNS|GNS|TNS|NS|DR|U"
-_WORDS = Words(f"X|{_STATUS}", {})
+_WORDS = Words(f"X|{_STATUS}", {}, devices=r"GPU\d{1,4}")
 _ROW = re.compile(rf"^[ \t>|]*GPU\d+[ \t|]+(?:X[ \t|]+)?(?:{_STATUS})(?![^\s|])", re.MULTILINE)
 _GPU = re.compile(r"GPU(\d{1,4})")
 _OPTION = re.compile(r"-p2p[ =]+([rwnap]+)\b")
