@@ -16,7 +16,9 @@ from topoprobe.machine.sources.scan import scan_files
 from topoprobe.machine.view import Machine
 from topoprobe.records.documents import decode, encode
 from topoprobe.records.machine import (
+    CxlMemory,
     Gpu,
+    HostBridge,
     LinkKind,
     MachineDocument,
     Nic,
@@ -88,7 +90,12 @@ ROWS = [
     Row("hwloc-xml/nvidiaDGX2.xml", {Package: 2, Numa: 2, Gpu: 16, Nic: 0, NvSwitch: 12},
         {"NV6": 120}, {}, {"PIX": 8, "PXB": 16, "NODE": 32, "SYS": 64}),
     Row("hwloc-xml/16intel64-manyVFs.xml", {Package: 2, Numa: 2, Gpu: 0, Nic: 6}, {}, {}),
-    Row("hwloc-xml/cxlmem+dax.v2.xml", {Package: 1, Numa: 1, Gpu: 0, Nic: 1}, {}, {}),
+    Row("hwloc-xml/cxlmem+dax.v2.xml",
+        {Package: 1, Numa: 1, Gpu: 0, Nic: 1, HostBridge: 2, CxlMemory: 4}, {}, {}),
+    Row("hwloc-xml/cxlmem+dax.v3.xml",
+        {Package: 1, Numa: 1, Gpu: 0, Nic: 1, HostBridge: 2, CxlMemory: 4}, {}, {}),
+    Row("sysfs/40intel64-2g2n4c+pcilocality.xml",
+        {Package: 4, Numa: 4, HostBridge: 2, Gpu: 0, Nic: 5}, {}, {}),
 ]  # fmt: skip
 
 
@@ -253,7 +260,7 @@ def test_lassen_gpu_memory_is_not_taken_for_cpu_memory(read: Read) -> None:
     machine = Machine(read("hwloc-xml/coral-lassen-hwloc1.xml"))
     without_cpus = [numa for numa in machine.all(Numa) if not numa.cpus]
     assert [numa.os_index for numa in without_cpus] == [252, 253, 254, 255]
-    assert all("without CPUs" in numa.name for numa in without_cpus)
+    assert all("of a GPU without CPUs" in numa.name for numa in without_cpus)
 
 
 def test_lassen_reads_the_same_in_two_dialects(read: Read) -> None:
@@ -295,3 +302,21 @@ def test_compressed_recording_reads_like_the_plain_one(
 def test_machine_document_reads_back_as_itself(read: Read) -> None:
     document = read("nccl-xml/p4d-24xl-topo.xml")
     assert scan_files([("machine.json", encode(document))]) == document
+
+
+def test_perlmutter_reads_the_same_from_nccl_and_from_nvidia_smi(recordings: Path) -> None:
+    paths = [
+        recordings / "topologies/nccl-xml/perlmutter-a100x4-nccl_topo.xml",
+        recordings / "topologies/nvidia-smi-topo/perlmutter-a100x4.txt",
+    ]
+    one, other, both = (
+        scan_files([(path.name, path.read_bytes()) for path in some])
+        for some in (paths[:1], paths[1:], paths)
+    )
+    classes = [[p.path_class for p in d.pairs if p.b.startswith("gpu")] for d in (one, other, both)]
+    assert classes == [["NV4"] * 6] * 3
+    numas = [[gpu.numa_index for gpu in Machine(d).all(Gpu)] for d in (one, other, both)]
+    assert numas == [[3, 2, 1, 0]] * 3
+    links = [Counter(x.count for x in links_of_kind(d, LinkKind.NVLINK)) for d in (one, other)]
+    assert links == [{4: 6}] * 2
+    assert both.contradictions == ()

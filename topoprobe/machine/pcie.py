@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from topoprobe.records.machine import Capability
@@ -116,6 +117,7 @@ class Reading(NamedTuple):
     slip: str | None
 
 
+@lru_cache(maxsize=256)  # a file has few figures, each on many links
 def read_bandwidth(bytes_per_s: float) -> Reading | None:
     """Interpret a bandwidth figure that came without rate and width, as in hwloc's files.
 
