@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -256,6 +258,20 @@ def test_function_that_answers_nothing_is_said_to_be_gone() -> None:
     assert [m.subject for m in listing.read(quoted, "x").unknown if m.fact == "config"] == [
         "0000:3b:00.0"
     ]
+
+
+def test_every_layout_of_the_installed_lspci_tells_the_same_functions() -> None:
+    if shutil.which("lspci") is None:
+        pytest.skip("lspci is not installed")
+    found = []
+    for option in ("-Dvvvnn", "-v", "-nn", "-n", "-mm", "-vmmk", "-tv", "-t"):
+        run = subprocess.run(["lspci", option], capture_output=True, text=True, check=False)
+        if not run.stdout.strip():
+            pytest.skip("lspci shows no devices here")
+        facts = read_file(run.stdout.encode(), option)
+        assert len(facts) == 1, option
+        found.append({function.address for function in facts[0].functions})
+    assert all(addresses == found[0] for addresses in found)
 
 
 @settings(deadline=None, max_examples=60)
