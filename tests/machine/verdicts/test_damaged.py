@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import msgspec
@@ -17,6 +18,17 @@ from topoprobe.machine.view import Machine
 from topoprobe.records.machine import MachineDocument
 
 
+# Without these a document is refused at once.
+_NEEDED = {
+    "kind", "id", "name", "schema", "version", "tool", "tool_version", "origin", "os_index", "a",
+    "b", "wire", "count", "class", "subject", "fact", "reason", "role", "level", "type", "address",
+    "size_bytes", "num_instances", "readings", "meaning", "source", "state", "nodes", "links",
+    "sources", "contradictions", "unknown", "provenance", "pairs", "facts", "ports", "cpus",
+    "distances", "caches", "block_devices", "kernel_options", "allowed_cpus", "allowed_numas",
+    "instruction_sets",
+}  # fmt: skip
+
+
 def damaged(value: Any, draw: Any) -> Any:
     """Drop items of lists, and set numbers and optional texts to null, here and there."""
     if isinstance(value, dict):
@@ -29,29 +41,20 @@ def damaged(value: Any, draw: Any) -> Any:
     return value
 
 
-_NEEDED = {
-    "kind", "id", "name", "schema", "version", "tool", "tool_version", "origin", "os_index", "a",
-    "b", "wire", "count", "class", "subject", "fact", "reason", "role", "level", "type", "address",
-    "size_bytes", "num_instances", "readings", "meaning", "source", "state", "nodes",
-    "links", "sources", "contradictions", "unknown", "provenance", "pairs", "facts", "ports",
-    "cpus", "distances", "caches", "block_devices", "kernel_options", "allowed_cpus", "allowed_numas",
-    "instruction_sets",
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("name", ["hgx-h100", "gb200-nvl4-tray", "8x4090"])
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=20)
 @given(
-    seed=st.randoms(use_true_random=False),
+    seed=st.integers(0, 2**32),
     often=st.sampled_from([0.01, 0.1, 0.4]),
     keeps_dangling=st.booleans(),
 )
 def test_damaged_document_gets_verdicts_or_one_error(
-    name: str, seed: Any, often: float, keeps_dangling: bool
+    name: str, seed: int, often: float, keeps_dangling: bool
 ) -> None:
     document = make_up(name)
     assert document is not None
-    raw = damaged(msgspec.to_builtins(document), lambda _: seed.random() < often)
+    chance = random.Random(seed)
+    raw = damaged(msgspec.to_builtins(document), lambda _: chance.random() < often)
     if not keeps_dangling:
         ids = {node["id"] for node in raw["nodes"]}
         raw["links"] = [link for link in raw["links"] if {link["a"], link["b"]} <= ids]
