@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 from topoprobe.errors import ModelError
 
+HEADER_BYTES = 24
+"""Of one write packet with a 64-bit address: 8 of framing, number and CRC, 16 of header
+[pcie-base]."""
+
 
 def slowdowns(solo_per_s: Sequence[float], shared_per_s: Sequence[float]) -> tuple[float, ...]:
     """Return solo over shared for each flow: 1 is undisturbed, 2 is half as fast.
@@ -52,6 +56,31 @@ def max_min_ratio(shares: Sequence[float]) -> float:
     """
     _require_positive(shares)
     return max(shares) / min(shares)
+
+
+def on_the_wire(payload_per_s: Sequence[float], txn_bytes: Sequence[int]) -> tuple[float, ...]:
+    """Return the rates with the headers of each flow's transactions: what the link itself carries.
+
+    Parameters
+    ----------
+    payload_per_s : sequence of float
+        Bytes per second of each flow.
+    txn_bytes : sequence of int
+        Payload of one PCIe packet of each flow.
+
+    Raises
+    ------
+    ModelError
+        If a rate or a size is not positive, or their numbers differ.
+    """
+    if len(payload_per_s) != len(txn_bytes):
+        raise ModelError(f"{len(payload_per_s)} rates and {len(txn_bytes)} sizes do not pair.")
+    _require_positive(payload_per_s)
+    _require_positive(txn_bytes)
+    return tuple(
+        rate * (size + HEADER_BYTES) / size
+        for rate, size in zip(payload_per_s, txn_bytes, strict=True)
+    )
 
 
 def _require_positive(values: Sequence[float]) -> None:
