@@ -17,7 +17,6 @@ from topoprobe.machine.verdicts import judge
 from topoprobe.machine.view import Machine
 from topoprobe.records.machine import MachineDocument
 
-
 # Without these a document is refused at once.
 _NEEDED = {
     "kind", "id", "name", "schema", "version", "tool", "tool_version", "origin", "os_index", "a",
