@@ -17,7 +17,7 @@ from typing import NamedTuple
 _NAME = r"[A-Za-z]\w*?\d\w*"
 _FUSED_NAMES = re.compile(r"(?:GPU|NIC|IB)\d+|mlx\d+_(?:bond_)?\d+")
 _TITLE = re.compile(r"CPU\s*Affinity|GPU\s*NUMA\s*ID|NUMA\s*Affinity")
-_TITLE_WORDS = ("CPU", "Affinity", "NUMA", "GPU", "ID")
+_HEADER_WORDS = ("CPU", "Affinity", "NUMA", "GPU", "ID", "NIC", "mlx5_bond_")
 _QUOTE = re.compile(r"[ \t]*(?:>[ \t]?)+")
 _CONTINUATION = re.compile(r"[A-Z0-9#/,\- \t]*[A-Z0-9][A-Z0-9#/,\- \t]*")
 _NUMBER_AT_END = re.compile(r"(?:NV)?\d[\d,-]*\Z")
@@ -211,10 +211,12 @@ def _row_name(line: str, words: Words) -> str | None:
 
 
 def _is_header(line: str) -> bool:
-    """Tell whether a line holds nothing but names of devices and (pieces of) titles."""
+    """Tell whether a line holds nothing but (pieces of) names of devices and titles."""
     tokens = line.split()
+    if len(tokens) > 1 and tokens[0].isdecimal():
+        del tokens[0]  # wrapping has cut the number off a name
     return bool(tokens) and all(
-        re.fullmatch(_NAME, token) or any(token in word for word in _TITLE_WORDS)
+        re.fullmatch(_NAME, token) or any(token in word for word in _HEADER_WORDS)
         for token in tokens
     )
 
@@ -285,19 +287,27 @@ def _row(lines: Sequence[str], width: int, words: Words) -> Row:
 
 def _columns(names: tuple[str, ...], rows: Sequence[Row]) -> tuple[str | None, ...]:
     """Tell the device of each column, by the header if it fits, or else by the rows' X."""
-    counts = Counter(len(row.cells) for row in rows)
-    usual = max(counts, key=lambda count: (counts[count], count))
-    num_columns = len(names) if len(names) in counts else usual
+    is_distinct = len(set(names)) == len(names)
+    listed = [row for row in rows if row.name in names]
+    if is_distinct and listed and _usual_length(listed) == len(names):
+        rows = listed  # others are lines of something else
+    counts = {len(row.cells) for row in rows}
+    num_columns = len(names) if len(names) in counts else _usual_length(rows)
     by_self = {
         row.cells.index("X"): row.name
         for row in rows
         if len(row.cells) == num_columns and row.cells.count("X") == 1
     }
-    is_clean = len(names) >= num_columns and len(set(names)) == len(names)
+    is_clean = len(names) >= num_columns and is_distinct
     agreeing = sum(is_clean and names[place] == name for place, name in by_self.items())
     if is_clean and 2 * agreeing >= len(by_self):
         return names[:num_columns]
     return tuple(by_self.get(place) for place in range(num_columns))
+
+
+def _usual_length(rows: Sequence[Row]) -> int:
+    counts = Counter(len(row.cells) for row in rows)
+    return max(counts, key=lambda length: (counts[length], length))
 
 
 def _fault(row: Row, columns: Sequence[str | None]) -> str | None:
