@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,12 @@ from numpy.typing import NDArray
 
 from topoprobe.errors import UsageError
 
-ALIGNMENT_BYTES = 64
-"""A cache line, and the widest vector."""
-
 GROUP_BYTES = 1024
 """Vector loops take this much, or a divisor of it, in one turn."""
 
 # Huge pages are 2 MiB on x86-64 and on most arm64 kernels; large buffers start on such a page.
 _HUGE_PAGE_BYTES = 2 << 20
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 # Random content repeats with this period: far too long for any compression to notice, and quick.
 _PATTERN_BYTES = 8 << 20
 _ONE_TO_TWO = np.uint64(0x3FF0_0000_0000_0000)
@@ -33,15 +33,20 @@ class CpuBuffer:
     place : str
         Such as ``host:0``.
     array : ndarray, shape (num_bytes,), uint8
-        The memory, aligned to a cache line, or to a huge page where it is larger than one.
+        The memory, aligned to a page, or to a huge page where it is as large as two.
     """
 
     __slots__ = ("array", "num_bytes", "place")
 
     def __init__(self, num_bytes: int, place: str) -> None:
-        alignment = _HUGE_PAGE_BYTES if num_bytes >= 2 * _HUGE_PAGE_BYTES else ALIGNMENT_BYTES
-        memory = np.empty(num_bytes + alignment, dtype=np.uint8)
-        offset = -memory.ctypes.data % alignment
+        # A mapping of its own: memory from the heap may have been touched before, elsewhere.
+        is_huge = num_bytes >= 2 * _HUGE_PAGE_BYTES
+        mapping = mmap.mmap(-1, num_bytes + _HUGE_PAGE_BYTES * is_huge, flags=_PRIVATE)
+        if is_huge:
+            with contextlib.suppress(OSError):  # a kernel without huge pages
+                mapping.madvise(mmap.MADV_HUGEPAGE)
+        memory = np.frombuffer(mapping, dtype=np.uint8)
+        offset = -memory.ctypes.data % _HUGE_PAGE_BYTES if is_huge else 0
         self.array: NDArray[np.uint8] = memory[offset : offset + num_bytes]
         self.num_bytes = num_bytes
         self.place = place

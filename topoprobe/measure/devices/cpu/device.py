@@ -19,6 +19,7 @@ from typing import Any
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.device import Buffer, Latch
 from topoprobe.measure.devices.cpu.buffer import CpuBuffer, fill_bytes
+from topoprobe.measure.devices.cpu.placement import buffer_on_node
 from topoprobe.records.machine import MachineDocument, Numa
 
 LATCH_TIMEOUT_S = 20.0
@@ -263,13 +264,21 @@ class CpuDevice:
         return CpuBuffer(num_bytes, place)
 
     def allocate(self, num_bytes: int, place: str, seed: int) -> CpuBuffer:
-        """Return memory at a place (``host:0``), filled with random bytes.
+        """Return memory at a place, filled with random bytes.
+
+        Memory at ``host:N`` lies on that NUMA node for certain (see `buffer_on_node`), memory at
+        ``core:N`` where that CPU touches it first.
 
         Raises
         ------
         UsageError
-            If the place names no NUMA node or core whose CPUs this process may use.
+            If the place names no NUMA node with memory, or no CPU that this process may use.
+        EnvironmentMissing
+            If memory cannot be placed on the node.
         """
+        kind, _, number = place.partition(":")
+        if kind == "host" and number.isdecimal():
+            return buffer_on_node(num_bytes, int(number), lambda array: fill_bytes(array, seed))
         buffer = CpuBuffer(num_bytes, place)
         with CpuStream(self._cpu_at(place)) as stream:
             stream.launch(fill_bytes, buffer.array, seed)
