@@ -4,7 +4,7 @@ Readers of `/sys` and `/proc` ask a `Files` and never know whether it is the ker
 copied folder, or an archive.
 """
 
-from topoprobe.machine.sources.files.base import Files
+from topoprobe.machine.sources.files.base import Files, whole_number
 from topoprobe.machine.sources.files.folder import Copy, Folder
 
-__all__ = ["Copy", "Files", "Folder"]
+__all__ = ["Copy", "Files", "Folder", "whole_number"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+
+# With more digits it is damage: nothing that Linux counts has as many.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 
 
 class Files(ABC):
@@ -29,11 +33,7 @@ class Files(ABC):
 
     def number(self, path: str) -> int | None:
         """Return a decimal integer, or None."""
-        text = self.text(path)
-        try:
-            return int(text) if text is not None else None
-        except ValueError:
-            return None
+        return whole_number(self.text(path))
 
     def numbered(self, path: str, prefix: str) -> Iterator[tuple[int, str]]:
         """Yield the number and path of each entry such as ``node0``, in order of the number."""
@@ -43,3 +43,8 @@ class Files(ABC):
             if name.startswith(prefix) and number.isdecimal():
                 found.append((int(number), f"{path}/{name}"))
         yield from sorted(found)
+
+
+def whole_number(text: str | None) -> int | None:
+    """Read a decimal integer as Linux writes it; anything else is None."""
+    return int(text) if text is not None and _WHOLE.fullmatch(text) else None

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from topoprobe.machine.addresses import parse_cpu_list, parse_cpu_mask
 from topoprobe.machine.facts import NumaFact, PackageFact
-from topoprobe.machine.sources.files import Files
+from topoprobe.machine.sources.files import Files, whole_number
 from topoprobe.records.machine import Cache
 from topoprobe.units import parse_size
 
@@ -17,7 +17,8 @@ _NODE = "sys/devices/system/node"
 _CACHE_TYPES: dict[str, Literal["data", "instruction", "unified"]] = {
     "Data": "data", "Instruction": "instruction", "Unified": "unified",
 }  # fmt: skip
-_SIZE = re.compile(r"[0-9]+[KMG]?")
+_MEM_TOTAL = re.compile(r"MemTotal:\s*([0-9]{1,15}) kB")
+_SIZE = re.compile(r"[0-9]{1,9}[KMG]?")
 # Asking for all entries of a large machine makes the kernel sample every clock.
 _CPUINFO_BYTES = 16384
 # How /proc/cpuinfo of each architecture is told; the flag "lm" means 64 bits.
@@ -91,14 +92,14 @@ def read_numas(
         cpus = _cpus(files, f"{path}/cpulist", f"{path}/cpumap")
         if online:
             cpus = tuple(sorted(set(cpus) & set(online)))
-        distances = (files.text(f"{path}/distance") or "").split()
+        distances = map(whole_number, (files.text(f"{path}/distance") or "").split())
         nodes.append(
             NumaFact(
                 os_index=index,
                 name=None if cpus else _name_of_memory(index, gpus.get(index), kinds.get(index)),
                 memory_bytes=total_memory(files.text(f"{path}/meminfo")),
                 cpus=cpus,
-                distances=tuple(int(d) for d in distances if d.isdecimal()),
+                distances=tuple(d for d in distances if d is not None),
                 memory_of=gpus.get(index),
             )
         )
@@ -180,8 +181,5 @@ def _cache_indexes(files: Files, folder: str, covered: dict[str, set[int]]) -> l
 
 def total_memory(meminfo: str | None) -> int | None:
     """Read the total of a meminfo text, of the machine or of a NUMA node, in bytes."""
-    for line in (meminfo or "").splitlines():
-        if "MemTotal:" in line:
-            words = line.split()
-            return int(words[-2]) * 1024 if words[-2].isdecimal() else None
-    return None
+    match = _MEM_TOTAL.search(meminfo or "")
+    return int(match[1]) * 1024 if match else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from topoprobe.machine.addresses import normal_address
 from topoprobe.machine.facts import MemoryDeviceFact
 from topoprobe.machine.sources.files import Files
 
+_HEXADECIMAL = re.compile(r"(?:0x)?[0-9a-fA-F]{1,15}")
 _CXL, _DAX = "sys/bus/cxl/devices", "sys/bus/dax/devices"
 # What a DAX device stands on, by a part of its path below /sys/devices.
 _MAKINGS = (("ACPI0017", "CXL memory"), ("region", "CXL memory"), ("ndbus", "persistent memory"))
@@ -39,7 +42,4 @@ def memory_kinds(files: Files) -> dict[int, str]:
 
 
 def _hexadecimal(text: str | None) -> int | None:
-    try:
-        return int(text or "", 16)
-    except ValueError:
-        return None
+    return int(text, 16) if text and _HEXADECIMAL.fullmatch(text) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from topoprobe.machine.addresses import (
 from topoprobe.machine.config_space import ConfigSpace, read_config_space
 from topoprobe.machine.facts import PciFact
 from topoprobe.machine.pcie import capability, parse_speed, parse_width
-from topoprobe.machine.sources.files import Files
+from topoprobe.machine.sources.files import Files, whole_number
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Capability
 
@@ -26,6 +27,7 @@ _POWER_STATES = {"D0", "D1", "D2", "D3hot", "D3cold"}
 _ASLEEP = {"D3hot", "D3cold"}
 # A dead device reads all zeros or all ones.
 _NO_ID = {"0000", "ffff"}
+_WINDOW = re.compile(r"0x([0-9a-f]{1,16}) 0x([0-9a-f]{1,16}) 0x([0-9a-f]{1,16})")
 _NUM_BARS, _IS_MEMORY = 6, 0x200  # lines of `resource` that are its own; flag of a memory window
 
 
@@ -61,13 +63,13 @@ def read(files: Files, path: str, address: str, slots: Mapping[str, str]) -> Fun
         role=config.role if (class_code or "").startswith("0604") else None,
         maximum=_better(folder.link("max"), config.maximum),
         current=None if folder.is_asleep else _better(folder.link("current"), config.current),
-        numa_index=_number(folder.text("numa_node")),
+        numa_index=_index(folder.text("numa_node")),
         cpus=folder.cpus(),
         driver=folder.target("driver"),
         physical_function=normal_address(folder.target("physfn") or ""),
         power_state=folder.power_state or config.power_state,
         slot=slots.get(device_of(address), slots.get(address.rpartition(":")[0])),
-        iommu_group=_number(folder.target("iommu_group")),
+        iommu_group=_index(folder.target("iommu_group")),
         access_control=config.access_control.enabled if config.access_control else None,
         max_payload_bytes=config.max_payload_bytes,
         max_read_request_bytes=config.max_read_request_bytes,
@@ -137,10 +139,10 @@ class _Folder:
     def windows(self) -> Iterator[int]:
         """Yield the sizes of its memory windows; those of virtual functions come later."""
         for line in (self.text("resource") or "").splitlines()[:_NUM_BARS]:
-            try:
-                start, end, flags = (int(word, 16) for word in line.split())
-            except ValueError:
+            match = _WINDOW.fullmatch(line.strip())
+            if match is None:
                 return
+            start, end, flags = (int(word, 16) for word in match.groups())
             if flags & _IS_MEMORY and end > start:
                 yield end - start + 1
 
@@ -195,5 +197,7 @@ def _better(told: Capability | None, config: Capability | None) -> Capability | 
     return told if is_whole or config is None else config
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+def _index(text: str | None) -> int | None:
+    """Return a number that counts from 0; -1 means unknown."""
+    number = whole_number(text)
+    return None if number is None or number < 0 else number

@@ -9,7 +9,7 @@ import re
 
 from topoprobe.machine.addresses import normal_address
 from topoprobe.machine.facts import GpuFact
-from topoprobe.machine.sources.files import Files
+from topoprobe.machine.sources.files import Files, whole_number
 
 _FOLDER = "proc/driver/nvidia"
 # `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.105.08  Release Build …`
@@ -40,9 +40,9 @@ def read_gpus(files: Files) -> tuple[GpuFact, ...]:
 def _memory_node(text: str | None) -> int | None:
     """Return the NUMA node that a GPU's memory is; it is none before it is online."""
     told = _fields(text)
-    node = told.get("Node", "")
+    node = whole_number(told.get("Node"))
     is_online = told.get("Status", "online") == "online"
-    return int(node) if node.isdecimal() and is_online else None
+    return node if node is not None and node >= 0 and is_online else None
 
 
 def _fields(text: str | None) -> dict[str, str]:
