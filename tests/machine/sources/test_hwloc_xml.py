@@ -416,3 +416,58 @@ def test_every_pci_function_of_a_file_is_in_the_facts(name: str, recordings: Pat
     facts = hwloc_xml.read(data, name)
     written = set(re.findall(r'pci_busid="([^"]+)"', data.decode()))
     assert {f.address for f in facts.functions} == written
+
+
+def test_partitions_without_a_function_belong_to_the_only_gpu_around() -> None:
+    own = device("rsmi0", 'gp_index="1"', GPUModel="MI300A")
+    strays = device("rsmi1", 'gp_index="2"') + device("rsmi2", 'gp_index="3"')
+    card = pci("0000:01:00.0", own, "1200 [1002:74a0]")
+    other = pci("0001:01:00.0", device("rsmi3", 'gp_index="4"'), "1200 [1002:74a0]")
+    document = scan(
+        NUMAS
+        + group(bridge(card + strays))
+        + group(bridge(other, 'bridge_type="0-1" bridge_pci="0001:[00-09]"'), 'cpuset="0xf0"'),
+        after=matrix("XGMIBandwidth", "0 1 1 9 1 0 1 9 1 1 0 9 9 9 9 0", "1 2 3 4"),
+    )
+    gpus = Machine(document).all(Gpu)
+    assert [(g.id, g.partition_mode) for g in gpus] == [
+        ("gpu@0000:01:00.0", "TPX"),
+        ("gpu@0001:01:00.0", None),
+    ]
+    parts = Machine(document).all(Partition)
+    assert [(p.name, p.parent) for p in parts] == [
+        (f"rsmi{i}", "gpu@0000:01:00.0") for i in range(3)
+    ]
+    assert len([x for x in document.links if x.kind is LinkKind.XGMI]) == 1
+
+
+def test_gpu_that_may_be_a_part_of_several_is_named() -> None:
+    cards = pci("0000:01:00.0") + pci("0000:02:00.0")
+    document = scan(NUMAS + group(bridge(cards) + device("nvml5", GPUModel="x")))
+    assert len(ids(document, Gpu)) == 2
+    assert ("host", "GPU nvml5") in reasons(document)
+
+
+def test_port_below_a_bridge_is_kept() -> None:
+    inner = '<object type="Bridge" bridge_type="1-1" pci_busid="0000:00:01.0">'
+    nic = pci("?", device("eth0", 'osdev_type="2"'), NIC)
+    document = scan(
+        NUMAS + group(bridge(inner + nic + device("eth1", 'osdev_type="2"') + "</object>"))
+    )
+    assert ids(document, Nic) == ["nic:eth0", "nic:eth1"]
+
+
+def test_nvlinks_to_power_cpus_lead_to_their_numa_node() -> None:
+    package = f'<object type="Package" os_index="0" gp_index="9" {PLACE}>'
+    card = pci("0000:01:00.0", device("nvml0", 'gp_index="1"', GPUModel="P100"), "0302 [10de:15f9]")
+    values = matrix("NVLinkBandwidth", "1000000 40000 40000 1000000", "OSDev:1 Package:9")
+    document = scan(package + NUMAS + bridge(card) + "</object>", after=values)
+    links = [x for x in document.links if x.kind is LinkKind.NVLINK]
+    assert [({x.a, x.b}, x.count) for x in links] == [({"gpu@0000:01:00.0", "numa:0"}, 2)]
+
+
+@pytest.mark.parametrize("number", ["-1", "4294967295", "", "x"])
+def test_package_without_a_number_gets_the_next_free_one(number: str) -> None:
+    package = '<object type="Package" os_index="{}" cpuset="0x0f"/>'
+    document = scan(package.format("0") + package.format(number) + NUMAS)
+    assert ids(document, Package) == ["package:0", "package:1"]

@@ -8,12 +8,14 @@ hwloc knows that a board's firmware tells wrong places it has mended them before
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from topoprobe.errors import InputError
 from topoprobe.machine.addresses import normal_address, parse_cpu_mask
+from topoprobe.machine.devices import Kind, kind_of
 from topoprobe.machine.facts import (
     Facts,
     GpuFact,
@@ -35,7 +37,7 @@ from topoprobe.machine.sources.hwloc_xml.cpus import (
     read_numas,
     read_packages,
 )
-from topoprobe.machine.sources.hwloc_xml.dialect import OsKinds, infos
+from topoprobe.machine.sources.hwloc_xml.dialect import OsKinds, infos, objects
 from topoprobe.machine.sources.hwloc_xml.matrices import Ends, read_peers
 from topoprobe.machine.sources.xml import parse
 from topoprobe.records.base import Missing
@@ -94,8 +96,9 @@ class _Reader:
         self._storage: list[StorageFact] = []
         self._memories: list[MemoryDeviceFact] = []
         self._gpus: list[GpuFact] = []
-        self._partitions: list[PartitionFact] = []
-        self._loose: list[Element] = []  # OS devices that hang on no PCI device
+        self._parts: dict[str, list[str]] = {}  # of each GPU, as its library calls them
+        # OS devices that hang on no PCI device, each with what they hang on.
+        self._loose: list[tuple[Element, Element]] = []
         self._address_of: dict[str, str] = {}  # gp_index of a PCI or OS device -> address
         self._unknown: list[Missing] = []
         self._contradictions: list[Contradiction] = []
@@ -115,8 +118,13 @@ class _Reader:
             nics=tuple(self._nics),
             storage=tuple(self._storage),
             memory_devices=tuple(self._memories),
-            gpus=tuple(self._gpus),
-            partitions=tuple(self._partitions),
+            gpus=tuple(self._divided()),
+            partitions=tuple(
+                PartitionFact(key=name, subject=gpu, name=name, partition_kind="compute")
+                for gpu, names in self._parts.items()
+                for name in names
+                if len(names) > 1
+            ),
             peers=tuple(self._peers()),
             unknown=tuple(self._unknown),
             contradictions=tuple(self._contradictions),
@@ -144,7 +152,7 @@ class _Reader:
             elif kind in {"PCIDev", "Bridge"} or child.get("pci_busid") is not None:
                 self._read_tree(child, _Above(None, None, place))
             elif kind == "OSDev":
-                self._loose.append(child)
+                self._loose.append((child, element))
             else:
                 self._walk(child, child if child.get("cpuset") else place)
 
@@ -155,8 +163,7 @@ class _Reader:
         cpus = parse_cpu_mask(place.get("cpuset", ""))
         self._roots.setdefault(key, RootFact(key=key, numa_index=numa, cpus=cpus))
         before = set(self._functions)
-        for child in bridge.findall("object"):
-            self._read_tree(child, _Above(key, None, place))
+        self._read_below(bridge, _Above(key, None, place))
         if numa is None:
             reason = f"hwloc attaches host bridge {key} to {len(nodes)} NUMA nodes."
             for address in self._functions.keys() - before:
@@ -164,20 +171,22 @@ class _Reader:
 
     def _read_tree(self, element: Element, above: _Above) -> None:
         """Read a PCI device and what is below it."""
-        if element.get("type") in {"OSDev", "Misc"}:
-            return
         address = normal_address(element.get("pci_busid", ""))
         if address is None:
             what = element.get("pci_busid") or element.get("name") or element.get("pci_type")
             self._miss("host", f"pci {what!r}", "It has no PCI address, so it is left out.")
-            self._loose.extend(o for o in element.findall("object") if o.get("type") == "OSDev")
         elif address in self._functions:
             self._tell_twice(address, above)
         else:
             self._read_function(element, address, above)
-        below = above if address is None else above._replace(parent=address)
+        self._read_below(element, above if address is None else above._replace(parent=address))
+
+    def _read_below(self, element: Element, above: _Above) -> None:
+        if element.get("type") == "Bridge" or normal_address(element.get("pci_busid", "")) is None:
+            self._loose.extend((o, element) for o in _os_devices(element))
         for child in element.findall("object"):
-            self._read_tree(child, below)
+            if child.get("type") not in {"OSDev", "Misc"}:
+                self._read_tree(child, above)
 
     def _read_function(self, element: Element, address: str, above: _Above) -> None:
         # An unreadable config space shows as all zeros.
@@ -188,12 +197,11 @@ class _Reader:
             reason = "hwloc could not read its configuration space."
             self._miss(address, "pci_vendor", reason)
             code = vendor = device = ""
-        elif element.get("type") == "Bridge" and not code.startswith("06"):
-            code = "0604"
-        if element.get("type") == "Bridge" and not code:
+        is_bridge = element.get("type") == "Bridge"
+        if is_bridge and not code.startswith("06"):
             code = "0604"
         self._address_of[element.get("gp_index", "")] = address
-        inside = [o for o in element.findall("object") if o.get("type") == "OSDev"]
+        inside = [] if is_bridge else _os_devices(element)
         for inner in inside:
             self._address_of[inner.get("gp_index", "")] = address
         nodes = [] if above.root else nodes_near(above.place, self._numas)
@@ -220,7 +228,7 @@ class _Reader:
         gpu = osdevices.gpu_of(inside, address, capability_of_device(vendor, device))
         if gpu is not None:
             self._gpus.append(gpu)
-            self._partitions.extend(osdevices.partitions_of(inside, address))
+            self._parts.setdefault(address, []).extend(osdevices.managed(inside))
         storage = osdevices.storage_of(inside, self._kinds, address)
         if storage is not None:
             self._storage.append(storage)
@@ -254,15 +262,40 @@ class _Reader:
             )
 
     def _read_loose(self) -> None:
-        """Keep the GPUs and ports of a file that leaves out their PCI devices."""
-        gpus = [o for o in self._loose if osdevices.is_gpu(o)]
-        for index, element in enumerate(gpus):
-            gpu = osdevices.gpu_of([element], f"gpu:{index}", None)
-            if gpu is not None and not self._functions:
-                self._gpus.append(gpu)
-        networks = [o for o in self._loose if self._kinds.is_network(o)]
+        """Keep the ports and GPUs whose PCI functions the file does not have.
+
+        Partitions of a GPU have functions of their own for its library, which do not exist on the
+        bus: hwloc hangs them on what is above the GPU.
+        """
+        for element, around in self._loose:
+            name, whole = element.get("name", ""), self._only_gpu_in(around)
+            if not osdevices.is_gpu(element):
+                continue
+            if whole is not None:
+                self._address_of[element.get("gp_index", "")] = whole
+                self._parts.setdefault(whole, []).extend(osdevices.managed([element]))
+            elif not self._functions:
+                gpu = osdevices.gpu_of([element], f"gpu:{len(self._gpus)}", None)
+                self._gpus.extend([gpu] if gpu else [])
+            else:
+                reason = "Its PCI function is not in the file, so it may be a part of any GPU."
+                self._miss("host", f"GPU {name}", reason)
+        networks = [o for o, _ in self._loose if self._kinds.is_network(o)]
         for port in osdevices.nic_ports(networks, self._kinds):
             self._nics.append(NicFact(key=port.name, ports=(port,)))
+
+    def _divided(self) -> Iterator[GpuFact]:
+        """Yield the GPUs with the name of their mode, if their library knows several parts."""
+        for gpu in self._gpus:
+            count = len(self._parts.get(gpu.subject, ()))
+            yield msgspec.structs.replace(gpu, partition_mode=osdevices.MODES.get(count))
+
+    def _only_gpu_in(self, around: Element) -> str | None:
+        """Return the GPU below a part of the machine, if there is one and no more."""
+        addresses = (normal_address(o.get("pci_busid", "")) for o in around.iter("object"))
+        inside = [self._functions[a] for a in addresses if a in self._functions]
+        gpus = [f.address for f in inside if kind_of(f, has_storage=False) is Kind.GPU]
+        return gpus[0] if len(gpus) == 1 else None
 
     def _tell_what_is_left_out(self) -> None:
         if not self._functions:
@@ -280,9 +313,16 @@ class _Reader:
 
     def _peers(self) -> list[PeerFact]:
         models = {gpu.subject: gpu.name for gpu in self._gpus if gpu.name}
-        found = list(read_peers(self._root, Ends(self._address_of, self._functions, models)))
+        ends = Ends(self._address_of, self._numas_by_number(), self._functions, models)
+        found = list(read_peers(self._root, ends))
         self._unknown.extend(item for item in found if isinstance(item, Missing))
         return [item for item in found if isinstance(item, PeerFact)]
+
+    def _numas_by_number(self) -> dict[str, int]:
+        """Return the NUMA node of each package and node, by the file's own numbers of objects."""
+        places = objects(self._machine, "Package", "Socket", "NUMANode")
+        near = {o.get("gp_index", ""): nodes_near(o, self._numas) for o in places}
+        return {number: nodes[0] for number, nodes in near.items() if nodes}
 
     def _tell_twice(self, address: str, above: _Above) -> None:
         first = self._functions[address]
@@ -300,6 +340,10 @@ class _Reader:
 
     def _miss(self, subject: str, fact: str, reason: str) -> None:
         self._unknown.append(Missing(subject=subject, fact=fact, reason=reason))
+
+
+def _os_devices(element: Element) -> list[Element]:
+    return [o for o in element.findall("object") if o.get("type") == "OSDev"]
 
 
 def _root_key(bridge: Element) -> str | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _CACHE_TYPES: dict[str, Literal["data", "instruction", "unified"]] = {
     "0": "unified", "1": "data", "2": "instruction",
 }  # fmt: skip
+_UNNUMBERED = (1 << 31) - 1
 _MEANS_LATENCY = 4  # a bit of a matrix's kind
 # Linux numbers the memory of POWER9's GPUs from 255 downwards.
 _FIRST_GPU_MEMORY = 240
@@ -25,10 +26,10 @@ _FIRST_GPU_MEMORY = 240
 def read_packages(machine: Element, architecture: str | None) -> Iterator[PackageFact]:
     """Yield the CPU sockets; one without a number gets the next that is free."""
     packages = list(objects(machine, "Package", "Socket"))
-    taken = {integer(package.get("os_index")) for package in packages}
+    taken = {_os_index(package) for package in packages}
     free = (number for number in range(len(packages)) if number not in taken)
     for package in packages:
-        told, os_index = infos(package), integer(package.get("os_index"))
+        told, os_index = infos(package), _os_index(package)
         yield PackageFact(
             os_index=next(free) if os_index is None else os_index,
             name=told.get("CPUModel", "").strip() or None,
@@ -50,8 +51,8 @@ def read_numas(root: Element, machine: Element, architecture: str | None) -> tup
     has_gpu_memory = (architecture or "").startswith("ppc64")
     found: list[NumaFact] = []
     for numa in objects(machine, "NUMANode"):
-        os_index = integer(numa.get("os_index"))
-        if os_index is None or os_index < 0:
+        os_index = _os_index(numa)
+        if os_index is None:
             continue
         kind = numa.get("subtype")
         memory_of = normal_address(infos(numa).get("PCIBusID", ""))
@@ -71,6 +72,12 @@ def read_numas(root: Element, machine: Element, architecture: str | None) -> tup
             )
         )
     return _each_once(found)
+
+
+def _os_index(element: Element) -> int | None:
+    """Return the system's number of an object; some firmware numbers none, which shows as -1."""
+    told = integer(element.get("os_index"))
+    return told if told is not None and 0 <= told < _UNNUMBERED else None
 
 
 def _each_once(numas: Sequence[NumaFact]) -> tuple[NumaFact, ...]:

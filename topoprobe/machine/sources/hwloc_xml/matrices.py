@@ -34,6 +34,8 @@ class Ends(NamedTuple):
     ----------
     addresses : mapping
         Addresses by the file's own numbers of objects.
+    numas : mapping
+        NUMA nodes of CPUs by the same numbers: POWER's CPUs have NVLinks.
     functions : mapping
         By address.
     models : mapping
@@ -41,6 +43,7 @@ class Ends(NamedTuple):
     """
 
     addresses: Mapping[str, str]
+    numas: Mapping[str, int]
     functions: Mapping[str, PciFact]
     models: Mapping[str, str]
 
@@ -58,23 +61,30 @@ def read_peers(root: Element, ends: Ends) -> Iterator[PeerFact | Missing]:
             yield Missing(subject="host", fact=name, reason=reason)
             continue
         # Mixed matrices write the type before the index: `OSDev:802`.
-        addresses = [ends.addresses.get(index.rpartition(":")[2]) for index in indexes]
-        if None in addresses:
+        devices = [_device(index.rpartition(":")[2], ends) for index in indexes]
+        if None in devices:
             reason = "The matrix speaks of devices that the file does not have."
             yield Missing(subject="host", fact=name, reason=reason)
         seen = set()
-        for row, a in enumerate(addresses):
-            for column, b in enumerate(addresses):
+        for row, a in enumerate(devices):
+            for column, b in enumerate(devices):
                 rate = values[row * size + column] * 1e6
-                if a and b and a != b and rate > 0 and (a, b) not in seen:
+                # What a switch or a CPU reaches is told by the GPU's row.
+                is_told = not isinstance(a, str) or ends.functions[a].kind == "nvswitch"
+                if isinstance(a, str) and b is not None and a != b and rate > 0 and not is_told:
+                    if (a, b) not in seen:
+                        yield _peer(a, b, _KINDS[name], rate, ends)
                     seen.add((a, b))
-                    yield from _peer(a, b, _KINDS[name], rate, ends)
 
 
-def _peer(a: str, b: str, kind: LinkKind, told: float, ends: Ends) -> Iterator[PeerFact]:
+def _device(number: str, ends: Ends) -> str | int | None:
+    """Return the address of a device, or the NUMA node of a CPU."""
+    address = ends.addresses.get(number)
+    return ends.numas.get(number) if address is None else address
+
+
+def _peer(a: str, b: str | int, kind: LinkKind, told: float, ends: Ends) -> PeerFact:
     gpu = ends.functions[a]
-    if gpu.kind == "nvswitch":
-        return  # told by the GPU's row
     count, rate = 1, told
     if kind is LinkKind.NVLINK:
         model = ends.models.get(a)
@@ -82,7 +92,16 @@ def _peer(a: str, b: str, kind: LinkKind, told: float, ends: Ends) -> Iterator[P
         count = max(1, round(told / _assumed(capability)))
         nominal = nvlink_bytes_per_s(capability)
         rate = told if nominal is None else count * nominal
-    yield PeerFact(
+    if isinstance(b, int):
+        return PeerFact(
+            a=a,
+            b_kind="cpu",
+            b_numa_index=b,
+            kind=kind,
+            count=count,
+            bandwidth_bytes_per_s=rate,
+        )
+    return PeerFact(
         a=a,
         b=b,
         b_kind="nvswitch" if ends.functions[b].kind == "nvswitch" else "gpu",

@@ -10,7 +10,6 @@ from topoprobe.machine.facts import (
     GpuFact,
     MemoryDeviceFact,
     NicFact,
-    PartitionFact,
     StorageFact,
 )
 from topoprobe.machine.sources.hwloc_xml.dialect import (
@@ -36,6 +35,8 @@ _MEMORY_KEYS = (
     "LevelZeroDDRSize",
     "OpenCLGlobalMemorySize",
 )
+# How an MI300 is divided, by the number of its parts.
+MODES = {2: "DPX", 3: "TPX", 4: "QPX", 6: "CPX", 8: "CPX"}
 _PORT_STATES = {"1": "down", "2": "init", "3": "armed", "4": "active"}
 _NOT_DRIVES = ("sr", "fd", "st", "loop", "pmem", "dax")
 
@@ -67,13 +68,9 @@ def gpu_of(devices: Sequence[Element], subject: str, capability: str | None) -> 
     )
 
 
-def partitions_of(devices: Sequence[Element], subject: str) -> Iterator[PartitionFact]:
-    """Yield the parts of a GPU whose library lists several on one function."""
-    names = [o.get("name", "") for o in devices if _MANAGED.match(o.get("name", ""))]
-    for name in names if len(names) > 1 else ():
-        yield PartitionFact(
-            key=name, subject=subject, name=f"{name} partition", partition_kind="compute"
-        )
+def managed(devices: Sequence[Element]) -> list[str]:
+    """Return what a management library calls the devices: one name for each part of a GPU."""
+    return [name for o in devices if _MANAGED.match(name := o.get("name", ""))]
 
 
 def nic_of(devices: Sequence[Element], kinds: OsKinds, address: str) -> NicFact | None:
