@@ -268,21 +268,24 @@ class _Reader:
         bus: hwloc hangs them on what is above the GPU.
         """
         for element, around in self._loose:
-            name, whole = element.get("name", ""), self._only_gpu_in(around)
-            if not osdevices.is_gpu(element):
-                continue
-            if whole is not None:
-                self._address_of[element.get("gp_index", "")] = whole
-                self._parts.setdefault(whole, []).extend(osdevices.managed([element]))
-            elif not self._functions:
-                gpu = osdevices.gpu_of([element], f"gpu:{len(self._gpus)}", None)
-                self._gpus.extend([gpu] if gpu else [])
-            else:
-                reason = "Its PCI function is not in the file, so it may be a part of any GPU."
-                self._miss("host", f"GPU {name}", reason)
-        networks = [o for o, _ in self._loose if self._kinds.is_network(o)]
-        for port in osdevices.nic_ports(networks, self._kinds):
-            self._nics.append(NicFact(key=port.name, ports=(port,)))
+            if osdevices.is_gpu(element):
+                self._read_stray_gpu(element, self._only_gpu_in(around))
+            elif self._kinds.is_network(element):
+                port = osdevices.nic_ports([element], self._kinds)[0]
+                self._nics.append(NicFact(key=port.name, ports=(port,)))
+
+    def _read_stray_gpu(self, element: Element, whole: str | None) -> None:
+        """Take it for a part of the GPU that is near, or for one without a place."""
+        names = osdevices.managed([element])
+        if whole is not None:
+            self._address_of[element.get("gp_index", "")] = whole
+            self._parts.setdefault(whole, []).extend(names)
+        elif names and not self._functions:
+            gpu = osdevices.gpu_of([element], f"gpu:{len(self._gpus)}", None)
+            self._gpus.extend([gpu] if gpu else [])
+        else:
+            reason = "Its PCI function is not in the file, so it may be any GPU or a part of one."
+            self._miss("host", f"GPU {element.get('name')}", reason)
 
     def _divided(self) -> Iterator[GpuFact]:
         """Yield the GPUs with the name of their mode, if their library knows several parts."""
