@@ -263,6 +263,11 @@ def named(expected: dict[tuple[str, str], str | None]) -> dict[tuple[str, str], 
             "\n".join(PRINTED.split("\n")[1:]), id="header cut off"
         ),
         pytest.param(
+            PRINTED.replace("C8\tNIC9", "C8NIC9").replace("NODE\tNODE\tNODE\n", "NODENODE\tNODE\n"),
+            id="fused between tabs",
+        ),
+        pytest.param(PRINTED.replace("NUMA Affinity\tGPU NUMA ID", "NUMA"), id="short title"),
+        pytest.param(
             "| " + PRINTED.replace("\t", " | ").replace("\n", " |\n| "), id="made a table"
         ),
     ],
@@ -339,10 +344,9 @@ def test_coherent_machine_tells_the_nodes_that_are_gpu_memory() -> None:
     assert {n.os_index: n.memory_of for n in machine.all(Numa) if n.memory_of} == {
         2: "gpu:0", 10: "gpu:1", 18: "gpu:2", 26: "gpu:3",
     }  # fmt: skip
-    assert [g.numa_index for g in machine.all(Gpu)] == [None] * 4
-    reasons = {m.subject: m.reason for m in document.unknown if m.fact == "numa_index"}
-    assert reasons["gpu:0"] == "The driver names several NUMA nodes, 0,2-17."
-    assert len(machine.all(Numa)[0].cpus) == 0
+    assert [g.numa_index for g in machine.all(Gpu)] == [0, 0, 1, 1]
+    processors = [n for n in machine.all(Numa) if n.memory_of is None]
+    assert [(n.os_index, len(n.cpus)) for n in processors] == [(0, 72), (1, 72)]
     assert {p.path_class for p in document.pairs if p.b.startswith("gpu")} == {"NV18"}
 
 
@@ -498,6 +502,14 @@ def test_empty_and_listed_affinities(row: str, cpus: int, numa: int | None) -> N
     machine = Machine(scan(text.replace("\t", "        ") if separator == " " else text))
     for gpu in machine.all(Gpu):
         assert (len(gpu.cpus), gpu.numa_index) == (cpus, numa)
+
+
+def test_several_nodes_are_named_and_none_is_chosen() -> None:
+    text = f"\tGPU0\tGPU1\t{TITLES}\nGPU0\t X \tPHB\t0-7\t0-1\t\tN/A\nGPU1\tPHB\t X \t0-7\t0-1\n"
+    document = scan(text)
+    assert [gpu.numa_index for gpu in Machine(document).all(Gpu)] == [None, None]
+    reasons = {m.subject: m.reason for m in document.unknown if m.fact == "numa_index"}
+    assert reasons["gpu:0"] == "The driver names several NUMA nodes, 0-1."
 
 
 def test_nodes_with_two_cpu_lists_keep_none() -> None:

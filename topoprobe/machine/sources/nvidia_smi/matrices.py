@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 _NAME = r"[A-Za-z]\w*?\d\w*"
 _FUSED_NAMES = re.compile(r"(?:GPU|NIC|IB)\d+|mlx\d+_(?:bond_)?\d+")
-_TITLE = re.compile(r"CPU\s*Affinity|GPU\s*NUMA\s*ID|NUMA\s*Affinity")
+_TITLE = re.compile(r"(CPU)\s*Affinity|(GPU)\s*NUMA\s*ID|(NUMA)(?:\s*Affinity)?")
 _HEADER_WORDS = ("CPU", "Affinity", "NUMA", "GPU", "ID", "NIC", "mlx5_bond_")
 _QUOTE = re.compile(r"[ \t]*(?:>[ \t]?)+")
 _CONTINUATION = re.compile(r"[A-Z0-9#/,\- \t]*[A-Z0-9][A-Z0-9#/,\- \t]*")
@@ -100,7 +100,7 @@ class Matrix(NamedTuple):
     columns : tuple of str or None
         The device of each column; None where nothing tells.
     titles : tuple of str
-        Headings of what stands right of the cells.
+        First words of the headings right of the columns: CPU, NUMA (affinity), GPU (NUMA ID).
     rows : tuple of Row
         Those that can be read.
     damaged : tuple of (str, str)
@@ -240,7 +240,7 @@ def _understood(block: _Block, words: Words) -> Matrix:
     faults = [(row.name, _fault(row, columns)) for row in rows]
     return Matrix(
         columns=columns,
-        titles=tuple("".join(title.split()) for title in _TITLE.findall(header)),
+        titles=tuple(title[title.lastindex or 0] for title in _TITLE.finditer(header)),
         rows=tuple(r for r, (_, fault) in zip(rows, faults, strict=True) if fault is None),
         damaged=tuple(
             (name, fault)

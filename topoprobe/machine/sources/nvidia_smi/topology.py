@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from topoprobe.errors import InputError
-from topoprobe.machine.addresses import parse_cpu_list
+from topoprobe.machine.addresses import format_cpu_list, parse_cpu_list
 from topoprobe.machine.facts import Facts, GpuFact, NicFact, NumaFact, PairFact, PeerFact
 from topoprobe.machine.sources.nvidia_smi.matrices import Matrix, Row, Words, find_matrices
 from topoprobe.records.base import Missing
@@ -29,7 +29,6 @@ _NIC_LEGEND = re.compile(r"^[ \t>|]*(NIC\d+):[ \t]*(\w*?\d[\w.-]*)[ \t|]*$", re.
 _NO_NIC = re.compile(r"(?:NVME|SSD|CPU|DISK|MIG)\d", re.IGNORECASE)
 _CPU_LIST = re.compile(r"\d{1,6}(?:-\d{1,6})?(?:,\d{1,6}(?:-\d{1,6})?)*")
 _TORN_LIST = re.compile(r"(\d+)-(\d+),(\d+)-(\d+)")
-_CPU_TITLE, _NUMA_TITLE, _MEMORY_TITLE = "CPUAffinity", "NUMAAffinity", "GPUNUMAID"
 
 # The most NVLinks that a GPU has; of the generation after Blackwell, twice as many.
 _MOST_NVLINKS, _MOST_NVLINKS_LATER = 18, 36
@@ -150,6 +149,9 @@ class _Reader:
         found = {row.name: _affinity(row, self._matrix.titles) for row in rows}
         if any(a.numa for a in found.values()):
             found = {gpu: _with_split_numa(a) for gpu, a in found.items()}
+        memory = [own for a in found.values() if (own := _integer(a.memory)) is not None]
+        if memory:
+            found = {gpu: _beside_memory(a, min(memory)) for gpu, a in found.items()}
         return found
 
     def _gpu(self, gpu: str, affinity: Affinity) -> GpuFact:
@@ -280,9 +282,9 @@ def _affinity(row: Row, titles: Sequence[str]) -> Affinity:
     if len(titles) == len(cells):
         told = dict(zip(titles, cells, strict=True))
         return Affinity(
-            _list_in(told.get(_CPU_TITLE)),
-            _list_in(told.get(_NUMA_TITLE)),
-            _list_in(told.get(_MEMORY_TITLE)),
+            _list_in(told.get("CPU")),
+            _list_in(told.get("NUMA")),
+            _list_in(told.get("GPU")),
         )
     given = [cell for cell in cells if _list_in(cell)]
     if not given:
@@ -320,6 +322,16 @@ def _with_split_numa(affinity: Affinity) -> Affinity:
     return affinity._replace(
         cpus=f"{match[1]}-{match[2]},{match[3]}-{last}", numa=match[4].removeprefix(last)
     )
+
+
+def _beside_memory(affinity: Affinity, first: int) -> Affinity:
+    """Leave only the processor's own nodes in a list as ``0,2-17``.
+
+    The nodes of the GPUs' memory are numbered after those of all processors.
+    """
+    nodes = parse_cpu_list(affinity.numa or "")
+    processors = tuple(node for node in nodes if node < first)
+    return affinity._replace(numa=format_cpu_list(processors)) if processors else affinity
 
 
 def _list_in(cell: str | None) -> str | None:
