@@ -174,7 +174,7 @@ def test_capture_is_written_once_and_reads_like_the_machine(tmp_path: Path) -> N
 def test_capture_blanks_the_host_name_unless_asked_not_to(tmp_path: Path) -> None:
     target = tmp_path / "box.tgz"
     done = scan("--capture", str(target))
-    assert "Blanked in it: 1 host name" in done.stderr.decode()
+    assert "host name" in done.stderr.decode().partition("Blanked in it: ")[2]
     assert done.stderr.decode().splitlines()[-1].startswith("Next: topoprobe scan ")
     assert json.loads(scan(str(target), "--json").stdout)["nodes"][0]["name"] == "host-1"
 

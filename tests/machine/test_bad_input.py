@@ -197,7 +197,7 @@ def test_damaged_tree_never_crashes(
             files[path] = data.draw(st.sampled_from(JUNK))
         else:
             files.pop(path, None)
-        if data.draw(st.booleans()):
+        if places and data.draw(st.booleans()):
             links[data.draw(st.sampled_from(places))] = data.draw(st.sampled_from(TARGETS))
     try:
         document = scan_files([("x.tar.gz", pack(Tree(files, set(), links), "a/b/c/d"))])

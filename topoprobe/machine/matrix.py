@@ -54,7 +54,7 @@ def draw_matrix(machine: Machine, width: int) -> str:
     groups[-1] = list(_merged(groups[-1]))
     rows = [names[gpu.id] for gpu in gpus]
     table = draw_table(rows, [*groups, _places(gpus, nics, cells, names)], width)
-    devices = [_line(names, nic, _ports(nic)) for nic in nics]
+    devices = [_line(names, nic, _ports(nic) or nic.model or "") for nic in nics]
     devices += [_line(names, drive, _contents(drive)) for drive in drives]
     legend = [clip(line, width) for line in _legend(cells)]
     return "\n".join((*table, "", *legend, "", *side_by_side(devices, width))).rstrip()

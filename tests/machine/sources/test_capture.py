@@ -279,6 +279,18 @@ def blank(path: str, text: str, blanker: Blanker | None = None) -> str:
             'root=UUID=1-2 iommu=pt ip=10.0.0.1 dyndbg="file a +p" quiet pci=realloc,noacs\n',
             "root=blanked iommu=pt ip=blanked dyndbg=blanked quiet pci=realloc,noacs\n",
         ),
+        ("proc/cmdline", "quiet -- --token secret\n", "quiet\n"),
+        (
+            "proc/self/mountinfo",
+            "1 0 254:0 / / rw,relatime - ext4 /dev/mapper/lab7-root rw\n"
+            "2 1 0:40 / /home/alice rw - nfs4 files.lab7:/alice rw,addr=10.0.0.1\n",
+            "1 0 254:0 / / rw,relatime - ext4 /dev/blanked rw\n",
+        ),
+        (
+            "proc/self/mountinfo",
+            "1 0 0:50 / / rw - overlay overlay rw,lowerdir=/home/alice/x,upperdir=/y\n",
+            "1 0 0:50 / / rw - overlay blanked rw\n",
+        ),
         ("sys/nodes/1/properties", "simd_count 4\nunique_id 123456789\n",
          "simd_count 4\nunique_id 1\n"),
         ("proc/self/cgroup", f"0::/docker/{'ab' * 32}\n", f"0::/docker/{1:064x}\n"),

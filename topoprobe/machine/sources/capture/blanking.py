@@ -14,8 +14,9 @@ import msgspec
 
 from topoprobe.machine.sources.capture.recorder import Tree
 
-HOST_NAME, SERIAL, UUID, MAC, GUID, IDENTIFIER, OPTION = (
+HOST_NAME, SERIAL, UUID, MAC, GUID, IDENTIFIER, OPTION, MOUNT = (
     "host name", "serial number", "UUID", "MAC address", "GUID", "identifier", "boot option",
+    "mount",
 )  # fmt: skip
 
 _HOST_NAME_FILES = ("hostname", "nodename")
@@ -41,7 +42,7 @@ _FORMS = (
     (SERIAL, re.compile(r"(?<=^Serial\t\t: )\S+", re.MULTILINE)),  # of small Arm boards
 )
 _EVERYONES = {"fe80:0000:0000:0000"}  # the front half of each local InfiniBand address
-_OPTIONS = "proc/cmdline"
+_OPTIONS, _MOUNTS = "proc/cmdline", "proc/self/mountinfo"
 # Boot options whose values say how devices, memory and CPUs are set up, and nothing of the owner.
 _KEPT_OPTIONS = re.compile(
     r"iommu|pci|acs|numa|memory|^mem|huge|cpu|nohz|rcu|idle|pstate|cstate|mitigations|nvidia|"
@@ -133,6 +134,8 @@ class Blanker:
         end = text[len(text.rstrip("\0 \n")) :]
         if path == _OPTIONS:
             text = self._options(text.strip()) + end
+        elif path == _MOUNTS:
+            text = self._mounts(text)
         elif name in _HOST_NAME_FILES:
             text = self._substitute(HOST_NAME, text.strip()) + end
         elif name in _IDENTITIES and text.strip() and self.text(text) == text:
@@ -142,13 +145,28 @@ class Blanker:
     def _options(self, text: str) -> str:
         """Keep the names of boot options, and the values of those that say nothing of the owner."""
         kept = []
-        for option in _OPTION.findall(text):
+        own, _, _ = f"{text} ".partition(" -- ")  # what follows is for the first process
+        for option in _OPTION.findall(own):
             name, has_value, value = option.partition("=")
             if has_value and value and not _KEPT_OPTIONS.search(name):
                 self._substitute(OPTION, option)
                 option = f"{name}=blanked"
             kept.append(option)
         return " ".join(kept)
+
+    def _mounts(self, text: str) -> str:
+        """Keep what is mounted at the root; other mounts name people, servers and projects."""
+        kept = []
+        for line in text.splitlines():
+            words, _, rest = line.partition(" - ")
+            mount, system = words.split(), rest.split()
+            if len(mount) < 5 or len(system) < 2 or mount[4] != "/":
+                self._substitute(MOUNT, line)
+                continue
+            mount[3] = "/" if mount[3] == "/" else "/blanked"
+            device = "/dev/blanked" if system[1].startswith("/dev/") else "blanked"
+            kept.append(f"{' '.join(mount[:6])} - {system[0]} {device} rw\n")
+        return "".join(kept)
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -204,5 +222,7 @@ def _made_up(kind: str, value: str, number: int) -> str:
 
 
 def _words(tree: Tree) -> Iterator[str]:
+    """Yield the names that the kernel gave: of drivers, classes, devices."""
     for path in (*tree.files, *tree.links.values()):
-        yield from path.split("/")
+        if not path.startswith(("proc/", "sys/fs/")):
+            yield from path.split("/")
