@@ -12,13 +12,12 @@ from topoprobe.measure.concurrent import Lane, run_together
 from topoprobe.measure.device import Stream
 from topoprobe.measure.devices.cuda.availability import cuda_gap
 from topoprobe.measure.devices.cuda.inventory import ClosedGpu, OpenGpu, open_gpus
+from topoprobe.measure.devices.gpu_conditions import watched
 from topoprobe.measure.flows import Flow, FlowSet, parse_flow_set
 from topoprobe.measure.series import Quantity, Trial, collect, require_any, skipped
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Factor, Series
-
-from .gpus import with_conditions
 
 _DURATION_S = 0.1
 # One chunk is one buffer: large enough to hide a copy's latency, small enough that tens of them end
@@ -101,7 +100,8 @@ def _measure(
         together(lanes),
     )
     try:
-        return collect(with_conditions(context, *gpus), [*alone, shared])
+        with watched(context, *(gpu.node.pci_address for gpu in gpus)) as beside:
+            return collect(beside, [*alone, shared])
     finally:
         for lane in lanes:
             lane.stream.close()

@@ -200,10 +200,10 @@ def test_use_by_others_in_another_container_is_told_by_the_load() -> None:
 
 def test_telemetry_that_the_driver_refuses_is_left_out() -> None:
     mute = driver("nvmlDeviceGetPowerUsage", "nvmlDeviceGetCurrentClocksEventReasons")
-    conditions = GpuTelemetry(mute, "0000:01:00.0").conditions()
-    assert conditions.power_w is None
-    assert conditions.throttle_reasons == ()
-    assert conditions.temperature_c == 61
+    reading = GpuTelemetry(mute, "0000:01:00.0").reading()
+    assert reading.power_w is None
+    assert reading.throttle_reasons == ()
+    assert reading.temperature_c == 61
 
 
 def test_gpu_split_by_mig_is_left_alone(gpu_machine: None, context: Context) -> None:

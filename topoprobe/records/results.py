@@ -25,11 +25,20 @@ class Conditions(Record, frozen=True, kw_only=True, omit_defaults=True):
     cpu_clock_hz : float
         Mean clock of the CPUs, where the kernel tells.
     sm_clock_hz, memory_clock_hz, power_w, temperature_c : float
-        GPU telemetry.
+        GPU telemetry: medians of the readings beside the sample, the highest temperature.
+    lowest_sm_clock_hz, highest_power_w : float
+        Extremes of the same readings.
     throttle_reasons : tuple of str
-        NVML's reasons, empty when none is active.
+        NVML's reasons that were active in any reading, empty when none was.
     pcie_generation, pcie_num_lanes : int
-        GPU link as negotiated under this load.
+        GPU link under this load: the highest generation (a resting link lowers it) and the fewest
+        lanes that were read.
+    num_pcie_replays : int
+        Packets that the link sent again since the sample before.
+    num_other_processes : int
+        Most processes that computed on the GPU beside the measuring one.
+    num_readings : int
+        Readings of the telemetry beside the sample.
     """
 
     other_cpu_ratio: float | None = None
@@ -39,9 +48,14 @@ class Conditions(Record, frozen=True, kw_only=True, omit_defaults=True):
     memory_clock_hz: float | None = None
     power_w: float | None = None
     temperature_c: float | None = None
+    lowest_sm_clock_hz: float | None = None
+    highest_power_w: float | None = None
     throttle_reasons: tuple[str, ...] = ()
     pcie_generation: int | None = None
     pcie_num_lanes: int | None = None
+    num_pcie_replays: int | None = None
+    num_other_processes: int | None = None
+    num_readings: int | None = None
 
 
 class Sample(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from topoprobe.machine.sources import nvml
 from topoprobe.machine.sources.nvml.codes import CLOCK_MEMORY, CLOCK_SM, SENSOR_GPU
 from topoprobe.machine.sources.nvml.device import Device, member, number
 from topoprobe.machine.sources.nvml.provider import Provider
-from topoprobe.records.results import Conditions
 
 # Bits of nvmlDeviceGetCurrentClocksEventReasons. Idleness (bit 0) slows nothing down.
 _REASONS = {
@@ -25,6 +25,35 @@ _REASONS = {
 }
 # A GPU busier than this without a visible process is used from another container.
 _BUSY_RATIO = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """What the driver told at one moment; None where it does not tell.
+
+    Attributes
+    ----------
+    sm_clock_hz, memory_clock_hz, power_w, temperature_c : float or None
+        As the driver rounds them.
+    throttle_reasons : tuple of str
+        Those active now.
+    pcie_generation, pcie_num_lanes : int or None
+        Of the link as it is now; a resting link lowers its generation.
+    num_pcie_replays : int or None
+        Packets sent again since the driver was loaded.
+    num_other_processes : int or None
+        Processes that compute on the GPU beside this one.
+    """
+
+    sm_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    pcie_generation: int | None = None
+    pcie_num_lanes: int | None = None
+    num_pcie_replays: int | None = None
+    num_other_processes: int | None = None
 
 
 class GpuTelemetry:
@@ -44,9 +73,9 @@ class GpuTelemetry:
         self._device = Device(provider, found.value, pci_address) if is_found else None
         self.gap = found.reason
 
-    def conditions(self) -> Conditions:
-        """Return clocks, power, temperature, throttle reasons and the link as it is now."""
-        return Conditions(
+    def reading(self) -> GpuReading:
+        """Return clocks, power, temperature, throttle reasons, link and users as they are now."""
+        return GpuReading(
             sm_clock_hz=_scaled(self._number("nvmlDeviceGetClockInfo", CLOCK_SM), 1e6),
             memory_clock_hz=_scaled(self._number("nvmlDeviceGetClockInfo", CLOCK_MEMORY), 1e6),
             power_w=_scaled(self._number("nvmlDeviceGetPowerUsage"), 1e-3),
@@ -54,6 +83,8 @@ class GpuTelemetry:
             throttle_reasons=self._throttle_reasons(),
             pcie_generation=self._number("nvmlDeviceGetCurrPcieLinkGeneration"),
             pcie_num_lanes=self._number("nvmlDeviceGetCurrPcieLinkWidth"),
+            num_pcie_replays=self._number("nvmlDeviceGetPcieReplayCounter"),
+            num_other_processes=self._num_other_processes(),
         )
 
     def use_by_others(self, own_pid: int) -> str | None:
@@ -70,6 +101,12 @@ class GpuTelemetry:
         if not told and busy is not None and busy / 100 > _BUSY_RATIO:
             return f"({busy} % busy, by a process that cannot be seen from here)"
         return None
+
+    def _num_other_processes(self) -> int | None:
+        # A container may know this process by another number than the driver: it is one of those
+        # listed, whichever.
+        running = self._asked("nvmlDeviceGetComputeRunningProcesses")
+        return max(0, len(running) - 1) if isinstance(running, list) else None
 
     def _throttle_reasons(self) -> tuple[str, ...]:
         bits = self._number("nvmlDeviceGetCurrentClocksEventReasons")
