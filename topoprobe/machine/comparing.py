@@ -90,7 +90,7 @@ def compare(before: MachineDocument, after: MachineDocument) -> tuple[Change, ..
     return tuple(
         _change(name, one, other)
         for name, one, other in pairs
-        if known.issuperset((one or other or _NOTHING).about)
+        if known.issuperset({*(one or _NOTHING).about, *(other or _NOTHING).about})
     )
 
 
