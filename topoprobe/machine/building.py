@@ -12,6 +12,7 @@ from topoprobe.machine.facts import Facts
 from topoprobe.machine.inventory import ENDPOINTS, FABRIC, LINKED, Inventory
 from topoprobe.machine.joining import join
 from topoprobe.machine.nodes import make_nodes
+from topoprobe.machine.nvlink import expected_num_nvlinks
 from topoprobe.machine.paths import Told, pairs_of
 from topoprobe.machine.scrutiny import (
     doubtful_memory,
@@ -25,6 +26,7 @@ from topoprobe.machine.wiring import peer_links
 from topoprobe.records.base import Missing, Tool
 from topoprobe.records.machine import (
     AnyNode,
+    Gpu,
     Link,
     LinkKind,
     MachineDocument,
@@ -98,6 +100,7 @@ def build(
                 *_unknown_endpoints(inventory, draft),
                 *unwired,
                 *pairs.unknown,
+                *_unknown_nvlinks(draft, facts),
             )
         ),
         provenance=tuple(_provenance(inventory, joined.origins)),
@@ -175,6 +178,17 @@ def _unknown_endpoints(inventory: Inventory, draft: MachineDocument) -> Iterator
         if gpu.subject in inventory.gpus_without_address and gpu.numa_index is None:
             reason = reasons.get((gpu.subject, "numa_index"), SILENCE)
             yield Missing(subject=gpu.subject, fact="numa_index", reason=reason)
+
+
+def _unknown_nvlinks(draft: MachineDocument, facts: Facts) -> Iterator[Missing]:
+    """Say where GPUs that are sold with NVLinks show none because nobody could see them."""
+    explained = {m.subject for m in facts.unknown if "nvlink" in m.fact}
+    for gpu in draft.nodes:
+        if not isinstance(gpu, Gpu) or gpu.num_nvlinks is not None:
+            continue
+        if expected_num_nvlinks(gpu) and not {gpu.id, gpu.pci_address} & explained:
+            reason = "No source shows its NVLinks; classes between GPUs are those of PCIe."
+            yield Missing(subject=gpu.id, fact="num_nvlinks", reason=reason)
 
 
 def _unknown_to_sources(inventory: Inventory, draft: MachineDocument) -> Iterator[Missing]:

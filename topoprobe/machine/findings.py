@@ -111,8 +111,8 @@ def _binding(machine: Machine) -> Iterator[str]:
     is_free = not allowed or all(set(near_cpus(machine, gpu)) & set(allowed) for gpu in gpus)
     if is_free and len({gpu.numa_index for gpu in gpus} - {None}) > 1:
         yield (
-            "Start the process of each GPU on the CPUs in its row below (numactl --cpunodebind), "
-            "so that its host memory is local."
+            "Start the process of each GPU on its NUMA node, told in its row below (numactl "
+            "--cpunodebind), so that its host memory is local."
         )
 
 

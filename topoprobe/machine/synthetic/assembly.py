@@ -249,7 +249,7 @@ class _Assembly:
             tree="full",
             host=HostFact(
                 name=name,
-                product=f"made up: {name}",
+                product="synthetic machine",
                 is_virtual=False,
                 memory_bytes=sum(size or 0 for size in sizes) if is_told else None,
             ),
@@ -346,9 +346,9 @@ def _gpu_fact(gpu: PlacedGpu) -> GpuFact:
     traits, part = gpu.traits, gpu.traits.gpu
     fabric = None
     if traits.clique is not None:
-        fabric = Fabric(state="Completed", cluster_uuid=_CLUSTER, clique_id=traits.clique)
+        fabric = Fabric(state="completed", cluster_uuid=_CLUSTER, clique_id=traits.clique)
     elif traits.fabric:
-        fabric = Fabric(state="Completed")
+        fabric = Fabric(state="completed")
     return GpuFact(
         subject=gpu.address,
         name=part.name if part else None,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from topoprobe.errors import InputError
 from topoprobe.machine.addresses import normal_address, sort_key
 from topoprobe.machine.sources.lspci.words import Identity, identify
 from topoprobe.records.base import Missing
 
 # Quoted and indented pastes count too.
 _MARGIN = " \t>"
+# As many as one PCI domain can address; real servers have some hundreds.
+_MAX_FUNCTIONS = 65_536
 _FUNCTION = re.compile(
     r"((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7])\s+(\S.*)", re.IGNORECASE
 )
@@ -47,6 +50,11 @@ def split(text: str) -> Blocks:
     A blank line ends a function, and so does every line with an address. Lines that follow none,
     because the text was cut there, are left out, and so is a last line that may have been cut
     inside a number.
+
+    Raises
+    ------
+    InputError
+        If there are more functions than a machine can have.
     """
     functions: list[Block] = []
     current: Block | None = None
@@ -60,6 +68,11 @@ def split(text: str) -> Blocks:
             current = _begin(match[1], match[2])
             if current is not None:
                 functions.append(current)
+            if len(functions) > _MAX_FUNCTIONS:
+                raise InputError(
+                    f"The text lists over {_MAX_FUNCTIONS} PCI functions, more than any machine "
+                    "has; is it really lspci's?"
+                )
         elif not line:
             current = None
         elif _ONCE.match(line) and (current is None or _is_begun(current)):
