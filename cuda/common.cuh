@@ -1,4 +1,4 @@
-// What every kernel shares: thread indices, the verification pattern, the device's nanosecond timer.
+// What every kernel shares: thread indices, the verification pattern, clocks, and the SM a thread is on.
 //
 // Device code only; no host headers, so that NVRTC compiles it on a machine without a CUDA toolkit.
 // tests/cuda compiles the same text with a C++ compiler and runs it on the CPU.
@@ -32,5 +32,36 @@ __device__ inline unsigned long long timer_ns() {
     return ns;
 #else
     return host_timer_ns();  // given by the CPU harness of the tests
+#endif
+}
+
+// Cycles of the SM that the thread is on. The compiler moves no access to memory across it.
+__device__ inline unsigned long long clock_cycles() {
+#ifdef __CUDACC__
+    unsigned long long cycles;
+    asm volatile("mov.u64 %0, %%clock64;" : "=l"(cycles)::"memory");
+    return cycles;
+#else
+    return host_timer_ns();
+#endif
+}
+
+// Index of the SM that the thread is on.
+__device__ inline unsigned int sm_index() {
+#ifdef __CUDACC__
+    unsigned int index;
+    asm volatile("mov.u32 %0, %%smid;" : "=r"(index));
+    return index;
+#else
+    return host_sm_index();
+#endif
+}
+
+// Let the thread's warp rest: for twice as long at most, and never longer than 1 ms (compute capability 7.0 on).
+__device__ inline void rest_ns(unsigned int ns) {
+#ifdef __CUDACC__
+    asm volatile("nanosleep.u32 %0;" ::"r"(ns));
+#else
+    host_rest_ns(ns);
 #endif
 }

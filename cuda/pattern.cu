@@ -4,6 +4,8 @@
 //   poison_seed uint64            pattern that it held before the transfer: a word that still has it was
 //                                 never written, any other wrong word was corrupted
 //   first_index uint64            index in the pattern of words[0], for a piece of a larger transfer
+//   mantissa_word uint64          bits of a word that are mantissa in the type of number filled with
+//   one_word uint64               a word of ones of that type
 //   report [3] uint64             first bad index (initially all ones), words never written, corrupted
 //   launch  1-D, any number of blocks and threads (a grid-stride loop)
 #include "common.cuh"
@@ -14,12 +16,12 @@ extern "C" __global__ void pattern_fill(unsigned long long* words, unsigned long
         words[i] = pattern_word(seed, first_index + i);
 }
 
-// Random float64 in [1, 2) instead: random mantissa bits, and neither NaN nor denormal for arithmetic.
+// Random floating-point numbers in [1, 2) instead, one to four in a word: neither NaN nor denormal for arithmetic.
 extern "C" __global__ void pattern_fill_floats(unsigned long long* words, unsigned long long seed,
-                                               unsigned long long first_index,
-                                               unsigned long long num_words) {
+                                               unsigned long long first_index, unsigned long long num_words,
+                                               unsigned long long mantissa_word, unsigned long long one_word) {
     for (unsigned long long i = grid_thread(); i < num_words; i += grid_num_threads())
-        words[i] = (pattern_word(seed, first_index + i) >> 12) | 0x3ff0000000000000ull;
+        words[i] = (pattern_word(seed, first_index + i) & mantissa_word) | one_word;
 }
 
 extern "C" __global__ void pattern_verify(const unsigned long long* words, unsigned long long seed,

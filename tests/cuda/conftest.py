@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.machinery
 import queue
 import re
@@ -26,64 +27,111 @@ HERE = Path(__file__).resolve().parent
 _SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 
 
-class OnCpu:
-    """The kernels of one family, compiled by g++; threads of a grid run one after the other."""
+#: What numpy passes for each type of a kernel's parameter; a pointer is an address.
+_C_TYPES = {
+    "unsigned int": np.uint32,
+    "unsigned long long": np.uint64,
+    "float": np.float32,
+    "double": np.float64,
+}
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+
+class OnCpu:
+    """The kernels of one family, compiled by g++.
+
+    Threads of a grid run one after the other, or all at once where they wait for each other.
+    """
+
+    def __init__(self, library: ctypes.CDLL, signatures: dict[str, list[str]]) -> None:
+        self.library = library
+        self._signatures = signatures
 
     def launch(
-        self, name: str, grid: Sequence[int], num_threads: int, *arguments: np.generic | np.ndarray
+        self,
+        name: str,
+        grid: Sequence[int],
+        num_threads: int,
+        *arguments: np.generic | np.ndarray,
+        at_once: bool = False,
     ) -> None:
         """Run a grid; as with cuLaunchKernel, each argument is passed by its address."""
-        values = [
+        cells = [np.array([value]) for value in self.values(name, *arguments)]
+        addresses = (ctypes.c_void_p * max(1, len(cells)))(*(cell.ctypes.data for cell in cells))
+        x, y = (*grid, 1)[:2]
+        getattr(self.library, f"run_{name}")(
+            ctypes.c_uint(x), ctypes.c_uint(y), ctypes.c_uint(num_threads), addresses,
+            ctypes.c_bool(at_once),
+        )  # fmt: skip
+
+    def values(self, name: str, *arguments: np.generic | np.ndarray) -> list[np.generic]:
+        """Return the arguments, an array by its address, checked against the kernel's types."""
+        found = [
             np.uint64(value.ctypes.data) if isinstance(value, np.ndarray) else value
             for value in arguments
         ]
-        cells = [np.array([value]) for value in values]
-        addresses = (ctypes.c_void_p * max(1, len(cells)))(*(cell.ctypes.data for cell in cells))
-        x, y = (*grid, 1)[:2]
-        getattr(self._library, f"run_{name}")(
-            ctypes.c_uint(x), ctypes.c_uint(y), ctypes.c_uint(num_threads), addresses
-        )
+        expected = [_C_TYPES.get(kind, np.uint64) for kind in self._signatures[name]]
+        assert [type(value) for value in found] == expected, f"{name} takes {expected}"
+        return found
 
 
-def _launcher(name: str, parameters: str) -> str:
+def _signatures(text: str) -> dict[str, list[str]]:
+    """Return the types of every kernel's parameters."""
+    return {
+        name: [" ".join(part.split()[:-1]) for part in parameters.split(",") if part.strip()]
+        for name, parameters in _SIGNATURE.findall(text)
+    }
+
+
+def _launcher(name: str, kinds: Sequence[str]) -> str:
     """Write the C function that runs the kernel for every thread of a grid."""
-    types_ = [" ".join(part.split()[:-1]) for part in parameters.split(",") if part.strip()]
     values = ", ".join(
         f"*static_cast<std_remove_const<{kind}>*>(arguments[{index}])"
-        for index, kind in enumerate(types_)
+        for index, kind in enumerate(kinds)
     )
     return f"""
-extern "C" void run_{name}(unsigned x, unsigned y, unsigned threads, void** arguments) {{
-    run_grid(x, y, threads, [&] {{ {name}({values}); }});
+extern "C" ON_HOST void run_{name}(unsigned x, unsigned y, unsigned threads, void** arguments,
+                                   bool at_once) {{
+    const auto kernel = [=]() ON_HOST {{ {name}({values}); }};
+    at_once ? run_grid_at_once(x, threads, kernel) : run_grid(x, y, threads, kernel);
 }}
 """
 
 
+Build = Callable[..., OnCpu]
+
+
 @pytest.fixture(scope="session")
-def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OnCpu]:
-    """Build a family of kernels for the CPU."""
+def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Build a family of kernels for the CPU; `is_counted` counts what they load and store."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("g++ is not installed, so the kernels' arithmetic cannot run on the CPU")
     folder = tmp_path_factory.mktemp("kernels")
-    built: dict[str, OnCpu] = {}
 
-    def build(family: str) -> OnCpu:
-        if family not in built:
-            text = kernels.source(f"{family}.cu")
-            unit = folder / f"{family}.cpp"
-            unit.write_text(text + "".join(_launcher(*found) for found in _SIGNATURE.findall(text)))
-            library = folder / f"{family}.so"
-            options = ["-std=c++17", "-O1", "-Wall", "-Werror", "-shared", "-fPIC"]
-            headers = ["-include", str(HERE / "on_cpu.hpp"), "-I", str(HERE.parents[1] / "cuda")]
-            subprocess.run(
-                [compiler, *options, *headers, str(unit), "-o", str(library)], check=True
-            )
-            built[family] = OnCpu(ctypes.CDLL(str(library)))
-        return built[family]
+    @functools.cache
+    def build(family: str, is_counted: bool = False) -> OnCpu:
+        text = kernels.source(f"{family}.cu")
+        signatures = _signatures(text)
+        name = f"{family}_counted" if is_counted else family
+        unit, built = folder / f"{name}.cpp", folder / f"{name}.o"
+        unit.write_text(text + "".join(_launcher(*one) for one in signatures.items()))
+        # g++'s thread sanitizer calls a function at every access to memory, which the header
+        # `accesses.hpp` defines; the sanitizer's own library is not linked.
+        instrument = ["-fsanitize=thread", "-include", str(HERE / "accesses.hpp")]
+        subprocess.run(
+            [
+                compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-pthread",
+                "-Wall", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function",
+                "-include", str(HERE / "on_cpu.hpp"), *(instrument if is_counted else ()),
+                "-I", str(HERE.parents[1] / "cuda"), "-c", str(unit), "-o", str(built),
+            ],
+            check=True,
+        )  # fmt: skip
+        library = folder / f"{name}.so"
+        subprocess.run(
+            [compiler, "-shared", "-pthread", str(built), "-o", str(library)], check=True
+        )
+        return OnCpu(ctypes.CDLL(str(library)), signatures)
 
     return build
 
@@ -169,9 +217,7 @@ class FakeMemory:
 
 
 @pytest.fixture
-def fake_cupy(
-    on_cpu: Callable[[str], OnCpu], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[types.ModuleType]:
+def fake_cupy(on_cpu: Build, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     """Stand in for CuPy on a machine with one GPU, at 0000:01:00.0: threads instead of streams."""
 
     class FakeModule:
@@ -183,7 +229,8 @@ def fake_cupy(
 
             def enqueue(grid: Sequence[int], block: Sequence[int], args: tuple[Any, ...]) -> None:
                 stream = FakeStream.current[-1]
-                stream.put(lambda: on_cpu(family).launch(name, grid, block[0], *args))
+                values = on_cpu(family).values(name, *args)
+                stream.put(lambda: on_cpu(family).launch(name, grid, block[0], *values))
 
             return enqueue
 

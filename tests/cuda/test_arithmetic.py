@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from topoprobe.measure.devices.cuda.floats import FLOAT_TYPES
 from topoprobe.measure.devices.cuda.pattern import pattern_words
 
 Words = npt.NDArray[np.uint64]
@@ -74,8 +75,9 @@ def test_pattern_fill_floats_gives_distinct_numbers_from_one_to_two(
 ) -> None:
     words = np.zeros(101, dtype=np.uint64)
     on_cpu("pattern").launch(
-        "pattern_fill_floats", (2, 1), 8, words, np.uint64(5), np.uint64(0), np.uint64(101)
-    )
+        "pattern_fill_floats", (2, 1), 8, words, np.uint64(5), np.uint64(0), np.uint64(101),
+        np.uint64(FLOAT_TYPES["fp64"].mantissa_word), np.uint64(FLOAT_TYPES["fp64"].one_word),
+    )  # fmt: skip
     values = words.view(np.float64)
     assert values.min() >= 1
     assert values.max() < 2

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.device import Buffer, Latch
-from topoprobe.measure.devices.cuda.bindings import Kernels
+from topoprobe.measure.devices.cuda.bindings import PRELOAD_BYTES, Kernels
+from topoprobe.measure.devices.cuda.floats import FloatType
 from topoprobe.measure.devices.cuda.kernels import FAMILIES, architecture_for, compile_family
 from topoprobe.measure.devices.cuda.pattern import Mismatch, compare
 
@@ -394,9 +395,9 @@ class CudaDevice:
         """Fill with the verification pattern; the GPU writes pinned memory too, being quicker."""
         self._run("fill memory", self.kernels.fill_pattern, buffer, seed)
 
-    def fill_floats(self, buffer: CudaBuffer, seed: int) -> None:
-        """Fill with random float64 in [1, 2)."""
-        self._run("fill memory", self.kernels.fill_floats, buffer, seed)
+    def fill_floats(self, buffer: CudaBuffer, seed: int, float_type: FloatType = "fp64") -> None:
+        """Fill with random numbers in [1, 2)."""
+        self._run("fill memory", self.kernels.fill_floats, buffer, seed, float_type)
 
     def verify(self, buffer: CudaBuffer, seed: int, poison_seed: int) -> Mismatch | None:
         """Compare all of a buffer with the pattern of `seed`, where it lies.
@@ -463,7 +464,7 @@ class CudaDevice:
         return best[1]
 
     def _preload(self) -> None:
-        scratch = CudaBuffer(_WORD_BYTES, "gpu", cupy.cuda.memory.Memory(_WORD_BYTES))
+        scratch = CudaBuffer(PRELOAD_BYTES, "gpu", cupy.cuda.memory.Memory(PRELOAD_BYTES))
         latch = CudaLatch()
         latch.open()
         with self._work:

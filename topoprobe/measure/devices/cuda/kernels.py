@@ -15,7 +15,17 @@ from topoprobe.errors import EnvironmentMissing
 from topoprobe.measure.devices.cuda.nvrtc import Nvrtc, load_nvrtc
 
 #: Kernel families, each one file ``cuda/<family>.cu``.
-FAMILIES = ("kv_blocks", "latch", "launch", "pattern", "stream")
+FAMILIES = (
+    "intensity",
+    "kv_blocks",
+    "latch",
+    "latency",
+    "launch",
+    "pattern",
+    "sm_copy",
+    "stream",
+    "zero_copy",
+)
 #: Headers that a family may include.
 HEADERS = ("common.cuh",)
 
@@ -37,7 +47,8 @@ class Binary:
     log : str
         The compiler's warnings; empty when there are none.
     kernel_names : tuple of str
-        Kernels in it, in the order of the file.
+        Kernels in it, in the order of the file; one that the GPU has no instructions for is left
+        out by the file itself.
     """
 
     family: str
@@ -124,8 +135,13 @@ def compile_family(family: str, architecture: str) -> Binary:
         architecture=architecture,
         code=code,
         log=log,
-        kernel_names=tuple(_ENTRY.findall(text)),
+        kernel_names=tuple(name for name in _ENTRY.findall(text) if _holds(code, name)),
     )
+
+
+def _holds(code: bytes, name: str) -> bool:
+    """Tell whether a kernel is in the code: a section of a cubin, an entry of PTX."""
+    return f".text.{name}\0".encode() in code or f".entry {name}(".encode() in code
 
 
 @functools.cache

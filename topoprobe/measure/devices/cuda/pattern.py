@@ -97,3 +97,14 @@ def compare(
         num_unwritten_bytes=WORD_BYTES * num_unwritten,
         num_corrupted_bytes=WORD_BYTES * (num_bad - num_unwritten),
     )
+
+
+def paired_words(seed: int, first_vector: int, num_vectors: int) -> npt.NDArray[np.uint64]:
+    """Return what `zero_copy_write` stores in vectors of 16 bytes: a word, then its complement.
+
+    Returns
+    -------
+    ndarray, shape (2 * num_vectors,), uint64
+    """
+    words = pattern_words(seed, first_vector, num_vectors)
+    return np.column_stack((words, ~words)).reshape(-1)
