@@ -16,6 +16,9 @@ class FakeClock:
     def __call__(self) -> float:
         return self.now_s
 
+    def pass_time(self, seconds: float) -> None:
+        self.now_s += seconds
+
 
 @dataclass
 class Bench:

@@ -13,6 +13,7 @@ from tests.measure.support import FakeClock
 from topoprobe.errors import MeasurementFailed
 from topoprobe.measure.concurrent import Lane, run_together, trace_together
 from topoprobe.measure.devices.cpu.device import CpuDevice, available_cpus
+from topoprobe.measure.window import Trace
 
 
 @dataclass
@@ -66,10 +67,7 @@ class FakeDevice:
 
 
 def run(lanes: list[Lane], clock: FakeClock, duration_s: float = 1.0) -> tuple[float, ...]:
-    def pause(seconds: float) -> None:
-        clock.now_s += seconds
-
-    return run_together([[lane] for lane in lanes], duration_s, clock=clock, pause=pause)
+    return run_together([[lane] for lane in lanes], duration_s, clock=clock, pause=clock.pass_time)
 
 
 def lane(clock: FakeClock, chunk_s: float, **options: Any) -> Lane:
@@ -100,14 +98,71 @@ def test_run_together_cap_holds_a_flow_back() -> None:
 def test_trace_together_delay_starts_a_flow_later() -> None:
     clock = FakeClock()
 
-    def pause(seconds: float) -> None:
-        clock.now_s += seconds
-
     early, late = trace_together(
-        [lane(clock, 0.010), lane(clock, 0.010, delay_s=0.4)], 1.0, clock=clock, pause=pause
+        [lane(clock, 0.010), lane(clock, 0.010, delay_s=0.4)],
+        1.0,
+        clock=clock,
+        pause=clock.pass_time,
     )
     assert early.start_s == 0.0
     assert late.start_s == pytest.approx(0.4, abs=0.002)
+
+
+def test_trace_together_duration_ends_a_flow_earlier() -> None:
+    clock = FakeClock()
+
+    short, late, long = trace_together(
+        [
+            lane(clock, 0.010, num_queued=1, duration_s=0.3),
+            lane(clock, 0.010, num_queued=1, delay_s=0.2, duration_s=0.3),
+            lane(clock, 0.010, num_queued=1),
+        ],
+        1.0,
+        clock=clock,
+        pause=clock.pass_time,
+    )
+    assert short.ends_s[-1] == pytest.approx(0.3, abs=0.02)
+    assert (late.start_s, late.ends_s[-1]) == pytest.approx((0.2, 0.5), abs=0.02)
+    assert long.ends_s[-1] == pytest.approx(1.0, abs=0.02)
+
+
+def test_trace_together_lane_with_its_own_report_is_believed() -> None:
+    clock = FakeClock()
+    told = Trace(0.1, (0.9,), 7.0)
+    assert trace_together(
+        [lane(clock, 0.010, report=lambda: told)], 1.0, clock=clock, pause=clock.pass_time
+    ) == (told,)
+
+
+def test_trace_together_failed_enqueue_releases_the_streams() -> None:
+    device = CpuDevice(available_cpus())
+
+    def refuse(stream: object) -> None:
+        raise MeasurementFailed("no more memory")
+
+    with device.open_stream() as held, device.open_stream() as refusing:
+        lanes = [
+            Lane(device, held, lambda one: one.launch(time.sleep, 0), 1.0),
+            Lane(device, refusing, refuse, 1.0),
+        ]
+        with pytest.raises(MeasurementFailed, match="no more memory"):
+            trace_together(lanes, 0.02, clock=time.monotonic, pause=time.sleep)
+        held.synchronize()  # waits for the latch's time-out if nobody opened it
+
+
+def test_trace_together_failure_of_one_lane_lets_the_others_end() -> None:
+    device = CpuDevice(available_cpus())
+    ended = []
+    with device.open_stream() as first, device.open_stream() as second:
+        lanes = [
+            Lane(device, first, lambda one: one.launch(lambda: 1 // 0), 1.0),
+            Lane(device, second, lambda one: one.launch(lambda: ended.append(1)), 1.0),
+        ]
+        with pytest.raises(ZeroDivisionError):
+            trace_together(lanes, 0.02, clock=time.monotonic, pause=time.sleep)
+        num_ended = len(ended)
+        time.sleep(0.01)
+    assert num_ended == len(ended) > 0
 
 
 def test_run_together_delay_beyond_the_duration_fails() -> None:

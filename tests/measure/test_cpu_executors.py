@@ -3,59 +3,91 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from topoprobe.errors import EnvironmentMissing, UsageError
+from tests.microbench.context import machine
+from topoprobe.errors import UsageError
 from topoprobe.measure.concurrent import run_together
-from topoprobe.measure.devices.cpu.device import CpuDevice, available_cpus
-from topoprobe.measure.devices.cpu.executors import CpuFlows, check, memory_bytes
+from topoprobe.measure.devices.cpu import executors
+from topoprobe.measure.devices.cpu.device import available_cpus
+from topoprobe.measure.devices.cpu.executors import CpuFlows
+from topoprobe.measure.devices.flows import Place
 from topoprobe.measure.flows import Flow, Work, parse_flow_set
 
-CPU = available_cpus()[0]
+CPUS = available_cpus()
+MIB = 1 << 20
 
 
 def flow(text: str) -> Flow:
     return parse_flow_set(text).flows[0]
 
 
+@pytest.fixture
+def flows(tmp_path: Path) -> Iterator[CpuFlows]:
+    with closing(CpuFlows(Place(machine(), CPUS, tmp_path))) as opener:
+        yield opener
+
+
 @pytest.mark.parametrize("work", list(Work))
-def test_cpu_flow_of_every_work_has_a_rate(work: Work) -> None:
+def test_cpu_flow_of_every_work_has_a_rate(flows: CpuFlows, work: Work) -> None:
     if work is Work.CHASE:
         pytest.importorskip("numba")
-    one = flow(f"host:0 -> core:{CPU} via cpu, work={work}, size=4MiB")
-    with closing(CpuFlows(CpuDevice(available_cpus()))) as flows:
-        opened = flows.open(one, 0)
-        assert opened.cpus == (CPU,)
-        (rate,) = run_together([opened.lanes], 0.05, clock=time.monotonic, pause=time.sleep)
+    one = flow(f"host:0 -> core:{CPUS[0]} via cpu, work={work}, size=4MiB")
+    assert flows.missing(one) is None
+    opened = flows.open(one, 0, MIB)
+    assert opened.cpus == (CPUS[0],)
+    (rate,) = run_together([opened.lanes], 0.05, clock=time.monotonic, pause=time.sleep)
     assert rate > 0.0
 
 
-def test_cpu_flow_of_two_threads_takes_cpus_in_turn() -> None:
-    cpus = available_cpus()
-    with closing(CpuFlows(CpuDevice(cpus))) as flows:
-        opened = flows.open(flow("host:0 -> host:0 via cpu:2, size=4MiB"), index=1)
-    assert opened.cpus == (cpus[1 % len(cpus)], cpus[2 % len(cpus)])
+def test_cpu_flow_of_two_threads_takes_cpus_in_turn(flows: CpuFlows) -> None:
+    opened = flows.open(flow("host:0 -> host:0 via cpu:2, size=4MiB"), 1, MIB)
+    assert opened.cpus == (CPUS[1 % len(CPUS)], CPUS[2 % len(CPUS)])
 
 
-def test_check_flow_of_a_gpu_cannot_be_run() -> None:
-    with pytest.raises(EnvironmentMissing, match="executor cpu"):
-        check(flow("host:0 -> gpu:0 via ce"))
+def test_cpu_flow_memory_is_asked_for_on_the_node_of_each_end(
+    flows: CpuFlows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes: list[int] = []
+    placed = executors.buffer_on_node
+
+    def record(num_bytes: int, node: int, fill: object) -> object:
+        nodes.append(node)
+        return placed(num_bytes, 0, fill)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(executors, "buffer_on_node", record)
+    flows.open(flow("host:1 -> host:2 via cpu"), 0, MIB)
+    flows.open(flow("host:1 -> host:2 via cpu, work=stream"), 0, MIB)
+    assert nodes == [1, 2, 2, 1, 1]  # source and target; target, then both sources
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("host:0 -> gpu:0 via cpu", "gpu:0 is neither"),
+        ("host:7 -> host:0 via cpu", "host:7 is no NUMA node"),
+        ("host:0 -> core:99999 via cpu", "core:99999 has no CPU"),
         ("host:0 -> host:0 via cpu, txn=256", "transaction size"),
         ("host:0 -> host:0 via cpu, size=1000", "multiple of 4096"),
+        ("host:0 -> host:0 via cpu, work=chase, cap=1GB/s", "no bytes that cap could limit"),
     ],
 )
-def test_check_meaningless_key_is_refused(text: str, reason: str) -> None:
+def test_cpu_flow_that_makes_no_sense_is_refused(flows: CpuFlows, text: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        check(flow(text))
+        flows.missing(flow(text))
 
 
-def test_memory_bytes_count_buffers_and_threads() -> None:
-    assert memory_bytes(flow("host:0 -> host:0 via cpu:2, work=stream"), 100) == 600
-    assert memory_bytes(flow("host:0 -> host:0 via cpu, size=8KiB"), 100) == 16384
+def test_cpu_flow_that_needs_a_package_says_so(
+    flows: CpuFlows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "numba_gap", lambda: "numba is not installed")
+    assert flows.missing(flow("host:0 -> host:0 via cpu, work=chase")) == "numba is not installed"
+
+
+def test_cpu_flow_memory_bytes_count_buffers_and_threads(flows: CpuFlows) -> None:
+    assert flows.memory_bytes(flow("host:0 -> host:0 via cpu:2, work=stream"), 100) == 600
+    assert flows.memory_bytes(flow("host:0 -> host:0 via cpu, size=8KiB"), 100) == 16384

@@ -7,11 +7,9 @@ from collections.abc import Iterable
 import pytest
 
 from tests.microbench.context import MIB, context, machine
-from topoprobe.errors import UsageError
 from topoprobe.measure.devices.cpu.device import available_cpus
-from topoprobe.measure.flows import Work, parse_flow_set
 from topoprobe.measure.statistics import steady_values
-from topoprobe.microbench import compute, contention, latency, roofline, stream
+from topoprobe.microbench import compute, latency, roofline, stream
 from topoprobe.records.base import Status
 from topoprobe.records.results import Series
 
@@ -108,51 +106,3 @@ def test_roofline_rises_with_intensity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(best) == {("fp32", 0.25), ("fp32", 16.0), ("fp64", 0.125), ("fp64", 8.0)}
     # 64 times the arithmetic on the same bytes cannot be slower per operation.
     assert best["fp32", 16.0] > best["fp32", 0.25]
-
-
-def test_contention_sets_are_ten_pairs_and_four_kinds_together() -> None:
-    sets = contention.sets_of((4, 7))
-    pairs, together = sets[:-1], sets[-1]
-    kinds = [tuple(flow.work for flow in one.flows) for one in pairs]
-    assert len(set(kinds)) == 10
-    assert {flow.work for flow in together.flows} == set(Work)
-    assert all(parse_flow_set(str(one)) == one for one in sets)
-    assert {str(flow.destination) for flow in pairs[0].flows} == {"core:4", "core:7"}
-
-
-def test_contention_measures_flows_alone_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contention, "_WINDOW_S", {"quick": 0.03})
-    text = f"host:0 -> core:{CPUS[0]} via cpu, size=16MiB"
-    flows = parse_flow_set(f"{text} | {text}, work=stream")
-    series = contention.GivenFlows(flows).run(machine(), context(128 * MIB)).series
-    require_measured(series)
-    solo = {one.factors["flow"] for one in series if one.name == "contention.solo"}
-    shared = [one for one in series if one.name == "contention.shared"]
-    assert {one.factors["flow"] for one in shared} == solo
-    assert [one.factors["index"] for one in shared] == [0, 1]
-    assert {one.factors["set"] for one in shared} == {str(flows)}
-    assert {one.factors["num_cpus"] for one in shared} == {1}
-
-
-def test_contention_equal_flows_of_a_set_run_on_their_own_streams(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(contention, "_WINDOW_S", {"quick": 0.03})
-    flows = parse_flow_set(" | ".join(["host:0 -> host:0 via cpu, size=16MiB"] * 2))
-    series = contention.GivenFlows(flows).run(machine(), context(128 * MIB)).series
-    require_measured(series)
-    (num_cpus,) = factor_values(series, "contention.shared", "num_cpus")
-    assert num_cpus == min(2, len(CPUS))
-
-
-def test_contention_given_flows_expect_the_time_of_all_windows() -> None:
-    text = "host:0 -> host:0 via cpu, duration=2s"
-    one, two = (contention.GivenFlows(parse_flow_set(" | ".join([text] * n))) for n in (1, 2))
-    assert one.seconds >= 2 * 5 * 2.0
-    assert two.seconds == pytest.approx(1.5 * one.seconds)
-
-
-def test_contention_too_little_memory_is_refused() -> None:
-    flows = parse_flow_set("host:0 -> host:0 via cpu, size=64MiB")
-    with pytest.raises(UsageError, match=r"need 128 MiB of memory and 8\.00 MiB may be used"):
-        contention.GivenFlows(flows).run(machine(), context(8 * MIB))

@@ -40,6 +40,22 @@ class Budget:
     memory_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class GpuChoice:
+    """Which GPUs may be measured.
+
+    Attributes
+    ----------
+    indices : tuple of int or None
+        Positions in PCI-address order; None for all.
+    allows_busy : bool
+        Whether also those that other processes use.
+    """
+
+    indices: tuple[int, ...] | None = None
+    allows_busy: bool = False
+
+
 class Interrupted(Exception):
     """The person asked to stop; what was measured so far is kept."""
 
@@ -66,6 +82,8 @@ class Context:
         CPUs this process may run on, one thread each, nearest first.
     scratch : str
         A folder for temporary files on the disk to be measured; removed by the caller.
+    gpus : GpuChoice
+        Which GPUs may be measured.
     """
 
     budget: Budget
@@ -76,6 +94,7 @@ class Context:
     progress: Callable[[str], None] = field(default=lambda text: None)
     should_stop: Callable[[], bool] = field(default=lambda: False)
     keep: Callable[[Series], None] = field(default=lambda series: None)
+    gpus: GpuChoice = field(default_factory=GpuChoice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ class Lane:
         Chunks are held back to stay under this rate.
     delay_s : float
         Starts that much after the others.
+    duration_s : float or None
+        Ends that much after its own start; None for the end of the run.
+    report : callable or None
+        Tells what was moved when, for work that another program does and its chunks do not show.
     """
 
     device: Device
@@ -49,6 +53,13 @@ class Lane:
     num_queued: int = 8
     cap_per_s: float | None = None
     delay_s: float = 0.0
+    duration_s: float | None = None
+    report: Callable[[], Trace] | None = None
+
+    def is_on(self, elapsed_s: float) -> bool:
+        """Tell whether chunks are handed to it at a time after the start."""
+        running_s = elapsed_s - self.delay_s
+        return running_s >= 0.0 and (self.duration_s is None or running_s < self.duration_s)
 
 
 def run_together(
@@ -89,24 +100,43 @@ def run_together(
 def trace_together(
     lanes: Sequence[Lane], duration_s: float, *, clock: Clock, pause: Callable[[float], None]
 ) -> tuple[Trace, ...]:
-    """Run lanes together and return when each of their chunks ended."""
+    """Run lanes together and return when each of their chunks ended.
+
+    Raises
+    ------
+    Exception
+        What the work of a lane raised, once all lanes are over.
+    """
     latches = {id(lane.device): lane.device.latch() for lane in lanes}
     feeds = [_Feed(lane) for lane in lanes]
-    for feed in feeds:
-        if feed.lane.delay_s == 0.0:
-            feed.lane.stream.hold(latches[id(feed.lane.device)])
-            feed.refill(0.0)
-    opened_s = clock()
-    for latch in latches.values():
-        latch.open()
+    try:
+        for feed in feeds:
+            if feed.lane.delay_s == 0.0:
+                feed.lane.stream.hold(latches[id(feed.lane.device)])
+                feed.refill(0.0)
+    finally:  # streams that wait could not be closed
+        opened_s = clock()
+        for latch in latches.values():
+            latch.open()
     while (elapsed_s := clock() - opened_s) < duration_s:
         for feed in feeds:
-            if elapsed_s >= feed.lane.delay_s:
+            if feed.lane.is_on(elapsed_s):
                 feed.refill(elapsed_s)
         pause(_POLL_S)
-    for feed in feeds:
-        feed.lane.stream.synchronize()
+    _synchronize(feeds)
     return tuple(feed.trace() for feed in feeds)
+
+
+def _synchronize(feeds: Sequence[_Feed]) -> None:
+    """Wait for all lanes, also after one has failed; then raise the first failure."""
+    failures: list[Exception] = []
+    for feed in feeds:
+        try:
+            feed.lane.stream.synchronize()
+        except Exception as failure:  # the others' work is waited for before it is raised again
+            failures.append(failure)
+    if failures:
+        raise failures[0]
 
 
 @dataclass(slots=True)
@@ -132,6 +162,8 @@ class _Feed:
 
     def trace(self) -> Trace:
         """Return the times, once the stream is synchronised."""
+        if self.lane.report is not None:
+            return self.lane.report()
         if self.start is None:
             return Trace(0.0, (), self.lane.work)
         return Trace(

@@ -76,7 +76,7 @@ def run_suite(
 
     cpus = available_cpus()
     try:
-        folder = tempfile.TemporaryDirectory(prefix="topoprobe-", dir=_scratch_parent())
+        folder = tempfile.TemporaryDirectory(prefix="topoprobe-", dir=scratch_parent())
     except OSError as error:
         raise EnvironmentMissing(
             f"No folder for temporary files could be made: {error}; set TMPDIR."
@@ -101,11 +101,12 @@ def run_suite(
         )
 
 
-def _scratch_parent() -> str | None:
-    """Return a folder on a real disk where there is one: ``/tmp`` is often memory."""
-    if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK) and Path("/var/tmp").is_dir():
-        return "/var/tmp"
-    return None
+def scratch_parent() -> Path:
+    """Return where temporary files go: on a real disk if possible; ``/tmp`` is often memory."""
+    usual = Path("/var/tmp")
+    if "TMPDIR" not in os.environ and os.access(usual, os.W_OK) and usual.is_dir():
+        return usual
+    return Path(tempfile.gettempdir())
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""What a CPU flow of the grammar does: its threads, its memory, its chunks."""
+"""Flows by the executor ``cpu``: their threads, their memory, their chunks."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from topoprobe.errors import EnvironmentMissing, UsageError
+from topoprobe.errors import UsageError
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.device import Stream
 from topoprobe.measure.devices.cpu.buffer import GROUP_BYTES, CpuBuffer, fill_bytes, fill_floats
 from topoprobe.measure.devices.cpu.device import CpuDevice, CpuStream
 from topoprobe.measure.devices.cpu.gemm import gemm_variants, num_flop
-from topoprobe.measure.devices.cpu.libraries import has_module
+from topoprobe.measure.devices.cpu.libraries import can_limit_blas, has_module, numba_gap
+from topoprobe.measure.devices.cpu.placement import buffer_on_node
 from topoprobe.measure.devices.cpu.ring import fill_ring
 from topoprobe.measure.devices.cpu.stream import ARRAYS_MOVED, SCALAR, stream_variants
-from topoprobe.measure.flows import Flow, Work
+from topoprobe.measure.devices.flows import OpenFlow, Place
+from topoprobe.measure.flows import End, Flow, Work
 
-DEFAULT_SIZE_BYTES = 128 << 20
-"""Size of each buffer of a flow that names none."""
-
-UNITS = {
+_UNITS = {
     Work.MEMCPY: "bytes_per_s",
     Work.STREAM: "bytes_per_s",
     Work.CHASE: "per_s",
     Work.GEMM: "flop_per_s",
 }
-"""Unit of a flow's rate, by what it does."""
-
 _PAGE_BYTES = 4096
 _CHUNK_BYTES = 16 << 20
 _HOPS_PER_CHUNK = 20_000
@@ -50,63 +48,62 @@ class _Load:
     work: float
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFlow:
-    """A flow ready to run: its lanes, and the CPU of each."""
-
-    lanes: tuple[Lane, ...]
-    cpus: tuple[int, ...]
-
-
 class CpuFlows:
-    """Opens flows on a CPU device and keeps their streams and memory until closed.
+    """Opens flows on CPU threads and keeps their streams and memory until closed."""
 
-    Parameters
-    ----------
-    device : CpuDevice
-        Where they run.
-    size_bytes : int
-        Size of each buffer of a flow that names none.
-    """
-
-    def __init__(self, device: CpuDevice, size_bytes: int = DEFAULT_SIZE_BYTES) -> None:
-        self._device = device
-        self._size_bytes = size_bytes
+    def __init__(self, place: Place) -> None:
+        self._device = CpuDevice.of(place.machine, place.cpus)
         self._stack = ExitStack()
 
-    def open(self, flow: Flow, index: int) -> OpenFlow:
-        """Make a flow ready to run, its memory touched by the threads that will use it.
-
-        Parameters
-        ----------
-        flow : Flow
-            By the executor ``cpu``, between ``host`` and ``core`` ends.
-        index : int
-            Its position in the set: flows that name no core take the CPUs in turn.
+    def missing(self, flow: Flow) -> str | None:
+        """Say which package or CPU a flow would need, or None.
 
         Raises
         ------
         UsageError
-            If the flow asks for what a CPU cannot do, or for a CPU that may not be used.
-        EnvironmentMissing
-            If what it does needs a package that is not installed.
+            If it is none between ``host`` and ``core`` ends of this machine, or has a transaction
+            size, a size that is not whole pages, or a rate in bytes where none are moved.
         """
-        check(flow)
-        lanes = []
+        for end in (flow.source, flow.destination):
+            if end.kind not in ("host", "core"):
+                raise UsageError(
+                    f"{flow}: a CPU moves bytes between host:N and core:N; {end} is neither."
+                )
+            self._device.check_place(str(end))
+        if flow.txn_bytes is not None:
+            raise UsageError(f"{flow}: the CPU has no transaction size to choose; leave out txn.")
+        if flow.size_bytes is not None and flow.size_bytes % _PAGE_BYTES:
+            raise UsageError(
+                f"{flow}: the size is no multiple of {_PAGE_BYTES} bytes; round it up."
+            )
+        if flow.cap_bytes_per_s is not None and self.unit(flow) != "bytes_per_s":
+            raise UsageError(f"{flow}: {flow.work} moves no bytes that cap could limit.")
+        return _gap(flow.work)
+
+    def unit(self, flow: Flow) -> str:
+        """Return the unit of a flow's rate, by what it does."""
+        return _UNITS[flow.work]
+
+    def memory_bytes(self, flow: Flow, size_bytes: int) -> int:
+        """Return the memory of all its threads' buffers."""
+        num_buffers = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMM: 0}[flow.work]
+        return num_buffers * (flow.size_bytes or size_bytes) * (flow.executor.count or 1)
+
+    def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
+        """Start its threads and let each touch its own memory.
+
+        Raises
+        ------
+        EnvironmentMissing
+            If memory cannot be placed on the node that it names.
+        """
         cpus = self._cpus(flow, index)
+        lanes = []
         for cpu in cpus:
             stream = self._stack.enter_context(self._device.open_stream(f"core:{cpu}"))
-            load = self._load(flow, stream)
+            load = _load(flow, stream, flow.size_bytes or size_bytes)
             lanes.append(
-                Lane(
-                    self._device,
-                    stream,
-                    _enqueuer(load),
-                    load.work,
-                    num_queued=_NUM_QUEUED,
-                    cap_per_s=flow.cap_bytes_per_s,
-                    delay_s=flow.delay_s or 0.0,
-                )
+                Lane(self._device, stream, _enqueuer(load), load.work, num_queued=_NUM_QUEUED)
             )
         return OpenFlow(tuple(lanes), cpus)
 
@@ -124,48 +121,47 @@ class CpuFlows:
         cpus = self._device.cpus
         return tuple(cpus[(index + number) % len(cpus)] for number in range(count))
 
-    def _load(self, flow: Flow, stream: CpuStream) -> _Load:
-        """Prepare what one thread repeats, on that thread."""
-        size_bytes = flow.size_bytes or self._size_bytes
-        chunk_bytes = min(flow.chunk_bytes or _CHUNK_BYTES, size_bytes)
-        make = {
-            Work.MEMCPY: _memcpy,
-            Work.STREAM: _stream,
-            Work.CHASE: _chase,
-            Work.GEMM: _gemm,
-        }[flow.work]
-        made: list[_Load] = []
-        # Memory is placed by the thread that touches it first: the one that will use it.
-        stream.launch(lambda: made.append(make(size_bytes, chunk_bytes)))
-        stream.synchronize()
-        return made[0]
+
+def _gap(work: Work) -> str | None:
+    """Say what a kind of work needs that is not installed, or None."""
+    if work is Work.CHASE:
+        return numba_gap()
+    if work is Work.GEMM and not (has_module("torch") or can_limit_blas()):
+        return "a gemm needs torch or a numpy with OpenBLAS; pip install 'topoprobe[torch]'"
+    return None
 
 
-def check(flow: Flow) -> None:
-    """Check that the CPU can run a flow.
-
-    Raises
-    ------
-    EnvironmentMissing
-        If it is not one of the CPU.
-    UsageError
-        If it names a transaction size, or a size that is not whole pages.
-    """
-    ends = (flow.source, flow.destination)
-    if flow.executor.kind != "cpu" or any(end.kind not in ("host", "core") for end in ends):
-        raise EnvironmentMissing(
-            f"{flow} cannot be run: only flows by the executor cpu between host:N and core:N can."
-        )
-    if flow.txn_bytes is not None:
-        raise UsageError(f"{flow}: the CPU has no transaction size to choose; leave out txn.")
-    if flow.size_bytes is not None and flow.size_bytes % _PAGE_BYTES:
-        raise UsageError(f"{flow}: the size is no multiple of {_PAGE_BYTES} bytes; round it up.")
+def _load(flow: Flow, stream: CpuStream, size_bytes: int) -> _Load:
+    """Prepare what one thread repeats, on that thread: memory of ``core:N`` is placed by it."""
+    chunk_bytes = min(flow.chunk_bytes or _CHUNK_BYTES, size_bytes)
+    make = {
+        Work.MEMCPY: _memcpy,
+        Work.STREAM: _stream,
+        Work.CHASE: _chase,
+        Work.GEMM: _gemm,
+    }[flow.work]
+    made: list[_Load] = []
+    stream.launch(lambda: made.append(make(flow, size_bytes, chunk_bytes)))
+    stream.synchronize()
+    return made[0]
 
 
-def memory_bytes(flow: Flow, size_bytes: int) -> int:
-    """Return the memory that a flow takes; `size_bytes` is for a flow that names no size."""
-    num_buffers = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMM: 0}[flow.work]
-    return num_buffers * (flow.size_bytes or size_bytes) * (flow.executor.count or 1)
+def _memory(end: End, num_bytes: int, fill: Callable[[NDArray[np.uint8]], object]) -> CpuBuffer:
+    """Return memory that lies on the NUMA node of a ``host`` end, or near the calling thread."""
+    if end.kind == "host":
+        return buffer_on_node(num_bytes, int(end.name), fill)
+    buffer = CpuBuffer(num_bytes, str(end))
+    fill(buffer.array)
+    return buffer
+
+
+def _bytes(end: End, num_bytes: int, seed: int) -> NDArray[np.uint8]:
+    return _memory(end, num_bytes, lambda array: fill_bytes(array, seed)).array
+
+
+def _floats(end: End, num_bytes: int, seed: int, dtype: str = "float64") -> NDArray[Any]:
+    buffer = _memory(end, num_bytes, lambda array: fill_floats(array.view(dtype), seed))
+    return buffer.view(dtype)
 
 
 def _enqueuer(load: _Load) -> Callable[[Stream], None]:
@@ -175,10 +171,8 @@ def _enqueuer(load: _Load) -> Callable[[Stream], None]:
     return enqueue
 
 
-def _memcpy(size_bytes: int, chunk_bytes: int) -> _Load:
-    target, source = CpuBuffer(size_bytes, "host").array, CpuBuffer(size_bytes, "host").array
-    fill_bytes(source, seed=1)
-    fill_bytes(target, seed=2)
+def _memcpy(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
+    source, target = _bytes(flow.source, size_bytes, 1), _bytes(flow.destination, size_bytes, 2)
     parts = [
         (target[start : start + chunk_bytes], source[start : start + chunk_bytes])
         for start in range(0, size_bytes - chunk_bytes + 1, chunk_bytes)
@@ -186,12 +180,11 @@ def _memcpy(size_bytes: int, chunk_bytes: int) -> _Load:
     return _Load(np.copyto, itertools.cycle(parts), chunk_bytes)
 
 
-def _stream(size_bytes: int, chunk_bytes: int) -> _Load:
+def _stream(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
     by_name = {variant.name: variant for variant in stream_variants()}
     variant = by_name["numba_nt"] if by_name["numba_nt"].missing is None else by_name["numpy"]
-    arrays = [CpuBuffer(size_bytes, "host").view("float64") for _ in range(3)]
-    for seed, array in enumerate(arrays):
-        fill_floats(array, seed)
+    ends = (flow.destination, flow.source, flow.source)  # a = b + s * c
+    arrays = [_floats(end, size_bytes, seed) for seed, end in enumerate(ends)]
     # The vector loop takes whole groups only.
     num = max(chunk_bytes // GROUP_BYTES, 1) * GROUP_BYTES // arrays[0].itemsize
     parts: list[tuple[Any, ...]] = [
@@ -203,15 +196,11 @@ def _stream(size_bytes: int, chunk_bytes: int) -> _Load:
     return _Load(kernel, itertools.cycle(parts), float(ARRAYS_MOVED["triad"] * num * 8))
 
 
-def _chase(size_bytes: int, chunk_bytes: int) -> _Load:
-    if not has_module("numba"):
-        raise EnvironmentMissing(
-            "A pointer chase needs numba, which is not installed; pip install 'topoprobe[bench]'."
-        )
+def _chase(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
     from topoprobe.measure.devices.cpu.plain_loops import chase
 
-    ring = CpuBuffer(size_bytes, "host").view("uint64")
-    fill_ring(ring, seed=1)
+    buffer = _memory(flow.source, size_bytes, lambda array: fill_ring(array.view("uint64"), 1))
+    ring = buffer.view("uint64")
     position = chase(ring, 0, 1)  # compiles
 
     def walk() -> None:
@@ -221,19 +210,16 @@ def _chase(size_bytes: int, chunk_bytes: int) -> _Load:
     return _Load(walk, itertools.repeat(()), float(_HOPS_PER_CHUNK))
 
 
-def _gemm(size_bytes: int, chunk_bytes: int) -> _Load:
-    usable = [one.multiply for one in gemm_variants() if one.multiply is not None]
-    if not usable:
-        raise EnvironmentMissing(
-            "A gemm flow needs torch or a numpy with OpenBLAS; pip install 'topoprobe[torch]'."
-        )
-    multiply = usable[-1]
+def _gemm(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
+    multiply = _multipliers()[-1]
     num_bytes = _GEMM_SIZE * _GEMM_SIZE * 4
     matrices = [
-        CpuBuffer(num_bytes, "host").view("float32").reshape(_GEMM_SIZE, _GEMM_SIZE)
-        for _ in range(3)
+        _floats(flow.source, num_bytes, seed, "float32").reshape(_GEMM_SIZE, _GEMM_SIZE)
+        for seed in range(3)
     ]
-    for seed, matrix in enumerate(matrices):
-        fill_floats(matrix.reshape(-1), seed)
     multiply(*matrices)
     return _Load(multiply, itertools.repeat(tuple(matrices)), float(num_flop(_GEMM_SIZE)))
+
+
+def _multipliers() -> list[Callable[..., Any]]:
+    return [variant.multiply for variant in gemm_variants() if variant.multiply is not None]

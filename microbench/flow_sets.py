@@ -1,0 +1,245 @@
+"""Measuring concurrent sets: every flow alone and all together, in alternation."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from topoprobe.errors import EnvironmentMissing, UsageError
+from topoprobe.measure.benchmark import Context
+from topoprobe.measure.concurrent import Lane, run_together
+from topoprobe.measure.devices.cpu.libraries import library_threads
+from topoprobe.measure.devices.flows import OpenFlow, Place
+from topoprobe.measure.devices.openers import Openers, gap, openers_of
+from topoprobe.measure.flows import Flow, FlowSet
+from topoprobe.measure.series import Quantity, Trial, collect, skipped
+from topoprobe.records.machine import MachineDocument
+from topoprobe.records.results import Series
+from topoprobe.units import format_bytes
+
+_WINDOW_S = {"quick": 0.08, "standard": 0.5}
+_LONG_WINDOW_S = 1.0
+# Chunks of a few milliseconds, a window of tens of them, and a scheduler that may interrupt any.
+_STEADY_RATIO = 0.05
+# Samples that a set may lose to warm-up before its time is over; there are many sets.
+_NUM_SPARE = 2
+_DEFAULT_SIZE_BYTES = 128 << 20
+# Below this a flow would run in the caches.
+_MIN_SIZE_BYTES = 16 << 20
+
+_Seat = tuple[Flow, int]
+"""Which streams a flow runs on: equal flows of one set get their own, other sets reuse them."""
+
+
+def measure_sets(
+    machine: MachineDocument,
+    context: Context,
+    sets: Sequence[FlowSet],
+    *,
+    device: str = "host",
+) -> tuple[Series, ...]:
+    """Measure concurrent sets, and each of their flows alone, in alternation.
+
+    Parameters
+    ----------
+    machine, context
+        As given to a benchmark.
+    sets : sequence of FlowSet
+        On any executors; a set of which a flow cannot run here is skipped, with the reason.
+    device : str
+        Id of the node whose resource they share: the factor ``device`` of the series.
+
+    Raises
+    ------
+    Interrupted
+        If the person asked to stop.
+    UsageError
+        If a flow makes no sense here, or the sets need more memory than the budget has.
+    """
+    flows = _flows_of(sets)
+    place = Place(machine, context.cpus, Path(context.scratch), context.gpus)
+    with openers_of(flows, place) as openers, library_threads(1):
+        gaps = {flow: reason for flow in flows if (reason := gap(flow, openers)) is not None}
+        stage = _Stage(openers, device, context)
+        gaps |= stage.open(_without(gaps, sets))
+        runnable = _without(gaps, sets)
+        measured = stage.measure(runnable)
+    missed = [one for one in sets if one not in runnable]
+    return (*measured, *(one for each in missed for one in _skipped(each, gaps, device)))
+
+
+def seconds(sets: Sequence[FlowSet], num_samples: int, suite: str) -> float:
+    """Return about how long `measure_sets` runs: all windows of the sets and of each flow alone."""
+    windows = [_window_s(one, suite) for one in sets]
+    alone = [_alone_s(flow, suite) for flow in _flows_of(sets)]
+    return (num_samples + _NUM_SPARE) * (sum(windows) + sum(alone))
+
+
+class _Stage:
+    """Sets with all that they need open.
+
+    Parameters
+    ----------
+    openers : mapping
+        Of the executors that the sets name.
+    device : str
+        Factor of all series.
+    context : Context
+        As given to a benchmark.
+    """
+
+    def __init__(self, openers: Openers, device: str, context: Context) -> None:
+        self._openers = openers
+        self._device = device
+        self._context = context
+        self._suite = context.budget.suite
+        self._opened: dict[_Seat, OpenFlow] = {}
+        self._size_bytes = _DEFAULT_SIZE_BYTES
+
+    def open(self, sets: Sequence[FlowSet]) -> dict[Flow, str]:
+        """Open each seat once; return the flows that the machine refuses, with the reason.
+
+        Raises
+        ------
+        UsageError
+            If they need more memory than the budget has.
+        """
+        seats = {seat: index for one in sets for index, seat in enumerate(_seats(one))}
+        self._size_bytes = self._fitting_bytes(seats)
+        refused: dict[Flow, str] = {}
+        for (flow, occurrence), index in seats.items():
+            if flow in refused:
+                continue
+            self._context.progress(f"preparing {flow}")
+            try:
+                self._opened[flow, occurrence] = self._openers[flow.executor.kind].open(
+                    flow, index, self._size_bytes
+                )
+            except EnvironmentMissing as refusal:
+                refused[flow] = str(refusal)
+        return refused
+
+    def measure(self, sets: Sequence[FlowSet]) -> tuple[Series, ...]:
+        """Measure every flow alone, and the sets, in alternation."""
+        alone = [self._alone(flow) for flow in _flows_of(sets)]
+        together = [self._together(one) for one in sets]
+        windows = [_window_s(one, self._suite) for one in sets]
+        return collect(
+            self._context,
+            [*alone, *together],
+            tolerance_ratio=_STEADY_RATIO,
+            max_series_s=(self._context.budget.num_samples + _NUM_SPARE) * max(windows, default=0),
+        )
+
+    def _alone(self, flow: Flow) -> Trial:
+        member = self._opened[flow, 0]
+        quantity = self._quantity("contention.solo", FlowSet((flow,)), 0, [member])
+        lanes = [_limited(flow, member)]
+        return self._trial([quantity], lanes, max(_alone_s(flow, self._suite), member.least_s))
+
+    def _together(self, flow_set: FlowSet) -> Trial:
+        members = [self._opened[seat] for seat in _seats(flow_set)]
+        quantities = [
+            self._quantity("contention.shared", flow_set, index, members)
+            for index in range(len(members))
+        ]
+        lanes = [
+            tuple(dataclasses.replace(lane, delay_s=flow.delay_s or 0.0) for lane in limited)
+            for flow, member in zip(flow_set.flows, members, strict=True)
+            for limited in [_limited(flow, member)]
+        ]
+        least_s = max(member.least_s for member in members)
+        return self._trial(quantities, lanes, max(_window_s(flow_set, self._suite), least_s))
+
+    def _trial(
+        self, quantities: Sequence[Quantity], lanes: Sequence[Sequence[Lane]], duration_s: float
+    ) -> Trial:
+        def measure() -> tuple[float, ...]:
+            return run_together(lanes, duration_s, clock=self._context.clock, pause=time.sleep)
+
+        return Trial(tuple(quantities), measure)
+
+    def _quantity(
+        self, name: str, flow_set: FlowSet, index: int, members: Sequence[OpenFlow]
+    ) -> Quantity:
+        flow = flow_set.flows[index]
+        return Quantity(
+            name,
+            self._openers[flow.executor.kind].unit(flow),
+            {
+                "device": self._device,
+                "set": str(flow_set),
+                "flow": str(flow),
+                "index": index,
+                "num_cpus": len({cpu for member in members for cpu in member.cpus}),
+                "size_bytes": flow.size_bytes or self._size_bytes,
+                **members[index].factors,
+            },
+        )
+
+    def _fitting_bytes(self, seats: Collection[_Seat]) -> int:
+        """Return the size of buffers that no flow names: as large as the budget's memory allows."""
+        room_bytes = self._context.budget.memory_bytes
+        size_bytes = _DEFAULT_SIZE_BYTES
+        while True:
+            total = sum(
+                self._openers[flow.executor.kind].memory_bytes(flow, size_bytes)
+                for flow, _ in seats
+            )
+            if total <= room_bytes:
+                return size_bytes
+            if size_bytes <= _MIN_SIZE_BYTES:
+                raise UsageError(
+                    f"The flows need {format_bytes(total)} of memory and "
+                    f"{format_bytes(room_bytes)} may be used; give smaller sizes."
+                )
+            size_bytes //= 2
+
+
+def _limited(flow: Flow, member: OpenFlow) -> tuple[Lane, ...]:
+    """Return the lanes of an open flow with its rate limit and duration."""
+    cap_per_s = flow.cap_bytes_per_s and flow.cap_bytes_per_s / len(member.lanes)
+    return tuple(
+        dataclasses.replace(lane, cap_per_s=cap_per_s, duration_s=flow.duration_s)
+        for lane in member.lanes
+    )
+
+
+def _flows_of(sets: Sequence[FlowSet]) -> tuple[Flow, ...]:
+    return tuple(dict.fromkeys(flow for flow_set in sets for flow in flow_set.flows))
+
+
+def _seats(flow_set: FlowSet) -> tuple[_Seat, ...]:
+    flows = flow_set.flows
+    return tuple((flow, flows[:index].count(flow)) for index, flow in enumerate(flows))
+
+
+def _without(gaps: dict[Flow, str], sets: Sequence[FlowSet]) -> list[FlowSet]:
+    return [one for one in sets if not any(flow in gaps for flow in one.flows)]
+
+
+def _skipped(flow_set: FlowSet, gaps: dict[Flow, str], device: str) -> tuple[Series, ...]:
+    """Return the series of a set that cannot run, with the first reason."""
+    reason = next(gaps[flow] for flow in flow_set.flows if flow in gaps)
+    return tuple(
+        skipped(
+            Quantity(
+                "contention.shared",
+                "bytes_per_s",
+                {"device": device, "set": str(flow_set), "flow": str(flow), "index": index},
+            ),
+            reason,
+        )
+        for index, flow in enumerate(flow_set.flows)
+    )
+
+
+def _alone_s(flow: Flow, suite: str) -> float:
+    return flow.duration_s or _WINDOW_S.get(suite, _LONG_WINDOW_S)
+
+
+def _window_s(flow_set: FlowSet, suite: str) -> float:
+    """Return how long a set runs, from its start to the end of its last flow."""
+    return max((flow.delay_s or 0.0) + _alone_s(flow, suite) for flow in flow_set.flows)
