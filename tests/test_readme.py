@@ -1,4 +1,4 @@
-"""The README's commands are real, and so is the output it shows for those that do not measure."""
+"""The commands in the documents are real, and so is the output of those that measure nothing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOPOLOGY = (ROOT / "docs" / "topology.md").read_text(encoding="utf-8")
 # Console blocks: a line with the command, and what it printed, with a line of … where something
 # is left out. Measurements differ every time.
-BLOCKS = re.findall(r"```console\n\$ (topoprobe .*)\n((?s:.*?))```", README)
+BLOCKS = re.findall(r"```console\n\$ (topoprobe .*)\n((?s:.*?))```", README + TOPOLOGY)
 MEASURING = ("profile", "bench", "run")
 
 
@@ -33,7 +34,7 @@ def test_readme_shows_the_commands() -> None:
 
 
 @pytest.mark.parametrize("block", repeatable(), ids=block_id)
-def test_readme_shows_what_the_command_prints(block: tuple[str, str]) -> None:
+def test_documents_show_what_the_command_prints(block: tuple[str, str]) -> None:
     command, shown = block
     done = subprocess.run(
         [sys.executable, "-m", *shlex.split(command)],

@@ -34,7 +34,7 @@ def judge(machine: Machine) -> Iterator[Verdict]:
         yield ok(NAME, "host", f"There is no GPU{rest}.")
     elif gpus and silence is not None:
         yield _no_driver(machine, gpus, silence)
-    elif gpus:
+    elif gpus and machine.document.origin != "synthetic":
         yield from _hidden(machine, gpus)
 
 
