@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from topoprobe.errors import EnvironmentMissing, UsageError
 from topoprobe.measure.benchmark import Context
-from topoprobe.measure.concurrent import Lane, run_together
+from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.devices.cpu.libraries import library_threads
 from topoprobe.measure.devices.flows import OpenFlow, Place
 from topoprobe.measure.devices.openers import Openers, gap, openers_of
 from topoprobe.measure.flows import Flow, FlowSet
-from topoprobe.measure.series import Quantity, Trial, collect, skipped
+from topoprobe.measure.series import Quantity, collect, skipped
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Series
 from topoprobe.units import format_bytes
+
+from .flow_run import FlowRun
 
 _WINDOW_S = {"quick": 0.08, "standard": 0.5}
 _LONG_WINDOW_S = 1.0
@@ -122,44 +123,50 @@ class _Stage:
         return refused
 
     def measure(self, sets: Sequence[FlowSet]) -> tuple[Series, ...]:
-        """Measure every flow alone, and the sets, in alternation."""
+        """Measure every flow alone, and the sets, in alternation.
+
+        Raises
+        ------
+        Interrupted
+            If the person asked to stop; what was measured has been kept.
+        """
         alone = [self._alone(flow) for flow in _flows_of(sets)]
         together = [self._together(one) for one in sets]
-        windows = [_window_s(one, self._suite) for one in sets]
-        return collect(
-            self._context,
-            [*alone, *together],
-            tolerance_ratio=_STEADY_RATIO,
-            max_series_s=(self._context.budget.num_samples + _NUM_SPARE) * max(windows, default=0),
-        )
+        longest_s = max((run.duration_s for run in (*alone, *together)), default=0.0)
+        kept: list[Series] = []
+        try:
+            collect(
+                dataclasses.replace(self._context, keep=kept.append),
+                [run.trial() for run in (*alone, *together)],
+                tolerance_ratio=_STEADY_RATIO,
+                max_series_s=(self._context.budget.num_samples + _NUM_SPARE) * longest_s,
+            )
+        finally:  # also when interrupted
+            kept += [one for run in together for one in run.told(kept)]
+            for one in kept:
+                self._context.keep(one)
+        return tuple(kept)
 
-    def _alone(self, flow: Flow) -> Trial:
+    def _alone(self, flow: Flow) -> FlowRun:
         member = self._opened[flow, 0]
         quantity = self._quantity("contention.solo", FlowSet((flow,)), 0, [member])
-        lanes = [_limited(flow, member)]
-        return self._trial([quantity], lanes, max(_alone_s(flow, self._suite), member.least_s))
+        duration_s = max(_alone_s(flow, self._suite), member.least_s)
+        return FlowRun((quantity,), (_limited(flow, member),), duration_s, self._context.clock)
 
-    def _together(self, flow_set: FlowSet) -> Trial:
+    def _together(self, flow_set: FlowSet) -> FlowRun:
         members = [self._opened[seat] for seat in _seats(flow_set)]
-        quantities = [
+        quantities = tuple(
             self._quantity("contention.shared", flow_set, index, members)
             for index in range(len(members))
-        ]
-        lanes = [
+        )
+        lanes = tuple(
             tuple(dataclasses.replace(lane, delay_s=flow.delay_s or 0.0) for lane in limited)
             for flow, member in zip(flow_set.flows, members, strict=True)
             for limited in [_limited(flow, member)]
-        ]
+        )
         least_s = max(member.least_s for member in members)
-        return self._trial(quantities, lanes, max(_window_s(flow_set, self._suite), least_s))
-
-    def _trial(
-        self, quantities: Sequence[Quantity], lanes: Sequence[Sequence[Lane]], duration_s: float
-    ) -> Trial:
-        def measure() -> tuple[float, ...]:
-            return run_together(lanes, duration_s, clock=self._context.clock, pause=time.sleep)
-
-        return Trial(tuple(quantities), measure)
+        duration_s = max(_window_s(flow_set, self._suite), least_s)
+        return FlowRun(quantities, lanes, duration_s, self._context.clock)
 
     def _quantity(
         self, name: str, flow_set: FlowSet, index: int, members: Sequence[OpenFlow]

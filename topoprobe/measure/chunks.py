@@ -71,6 +71,11 @@ def convergence_s(trace: Trace, joined_s: float) -> float | None:
     return reached[1] - reached[0]
 
 
+def until(trace: Trace, end_s: float) -> Trace:
+    """Return a trace without the chunks that end later."""
+    return Trace(trace.start_s, tuple(end for end in trace.ends_s if end <= end_s), trace.work)
+
+
 def _chunks(trace: Trace) -> Sequence[tuple[float, float]]:
     begins = (trace.start_s, *trace.ends_s[:-1])
     return list(zip(begins, trace.ends_s, strict=True))

@@ -90,11 +90,20 @@ def run_together(
     MeasurementFailed
         If a flow finished no chunk, or its work raised.
     """
-    traces = trace_together(
-        [lane for lanes in flows for lane in lanes], duration_s, clock=clock, pause=pause
-    )
-    remaining = iter(traces)
-    return rates_per_s([[next(remaining) for _ in lanes] for lanes in flows])
+    return rates_per_s(trace_flows(flows, duration_s, clock=clock, pause=pause))
+
+
+def trace_flows(
+    flows: Sequence[Sequence[Lane]],
+    duration_s: float,
+    *,
+    clock: Clock,
+    pause: Callable[[float], None],
+) -> tuple[tuple[Trace, ...], ...]:
+    """Run flows together and return when the chunks of each one's lanes ended."""
+    lanes = [lane for one in flows for lane in one]
+    remaining = iter(trace_together(lanes, duration_s, clock=clock, pause=pause))
+    return tuple(tuple(next(remaining) for _ in one) for one in flows)
 
 
 def trace_together(

@@ -1,0 +1,124 @@
+"""One concurrent set that is run again and again: rates, and what its single chunks tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from topoprobe.errors import ModelError
+from topoprobe.measure.benchmark import Clock
+from topoprobe.measure.chunks import convergence_s, jitter_ratio, until
+from topoprobe.measure.concurrent import Lane, trace_flows
+from topoprobe.measure.series import Quantity, Trial
+from topoprobe.measure.window import Trace, Window, common_window, rates_per_s
+from topoprobe.records.base import Status
+from topoprobe.records.results import Sample, Series
+
+_Traces = Sequence[Sequence[Trace]]
+"""Of each flow, of each of its lanes."""
+
+_FEW_CHUNKS = "fewer than two chunks of this flow lie inside the window; use smaller ones"
+_NO_CHANGE = "no rate changed by a tenth when the last flow joined, or too few chunks tell"
+
+
+@dataclass(slots=True)
+class FlowRun:
+    """Flows ready to run for a time.
+
+    Attributes
+    ----------
+    quantities : tuple of Quantity
+        The rate of each flow.
+    lanes : tuple of tuple of Lane
+        Of each flow.
+    duration_s : float
+        From the start to the end of the last flow.
+    clock : Clock
+        As in `Context`.
+    """
+
+    quantities: tuple[Quantity, ...]
+    lanes: tuple[tuple[Lane, ...], ...]
+    duration_s: float
+    clock: Clock
+    _jitters: list[tuple[float | None, ...]] = field(default_factory=list)
+    _convergences: list[tuple[float | None, ...]] = field(default_factory=list)
+
+    def trial(self) -> Trial:
+        """Return what is repeated: one run, which gives the rate of each flow."""
+        return Trial(self.quantities, self._rates)
+
+    def told(self, measured: Sequence[Series]) -> Iterator[Series]:
+        """Return the jitter of each flow, and how fast it made room where another joined late.
+
+        Each sample stands beside one of the rates that were `measured`.
+        """
+        for index, quantity in enumerate(self.quantities):
+            rates = next((one for one in measured if _holds(one, quantity)), None)
+            if rates is None or not rates.samples:
+                continue
+            jitters = [one[index] for one in self._jitters]
+            yield _beside(rates, "contention.jitter", "ratio", jitters, _FEW_CHUNKS)
+            if self._makes_room(index):
+                times = [one[index] for one in self._convergences]
+                yield _beside(rates, "contention.convergence", "s", times, _NO_CHANGE)
+
+    def _rates(self) -> tuple[float, ...]:
+        traces = trace_flows(self.lanes, self.duration_s, clock=self.clock, pause=time.sleep)
+        rates = rates_per_s(traces)
+        window = common_window([trace for lanes in traces for trace in lanes])
+        self._jitters.append(tuple(_largest(lanes, _jitter_in(window)) for lanes in traces))
+        self._convergences.append(tuple(_largest(lanes, _settling(window)) for lanes in traces))
+        return rates
+
+    def _makes_room(self, index: int) -> bool:
+        """Tell whether a flow is already running when the last one joins."""
+        delays = [lanes[0].delay_s for lanes in self.lanes]
+        return delays[index] < max(delays)
+
+
+def _holds(series: Series, quantity: Quantity) -> bool:
+    return series.name == quantity.name and series.factors == quantity.factors
+
+
+def _jitter_in(window: Window) -> Callable[[Trace], float | None]:
+    return lambda trace: jitter_ratio(trace, window)
+
+
+def _settling(window: Window) -> Callable[[Trace], float | None]:
+    """Return what measures the convergence after the window begins: when the last flow joins."""
+
+    def settling_s(trace: Trace) -> float | None:
+        try:
+            return convergence_s(until(trace, window.end_s), window.start_s)
+        except ModelError:  # too few chunks to tell
+            return None
+
+    return settling_s
+
+
+def _largest(lanes: Sequence[Trace], told: Callable[[Trace], float | None]) -> float | None:
+    return max((value for lane in lanes if (value := told(lane)) is not None), default=None)
+
+
+def _beside(
+    rates: Series, name: str, unit: str, values: Sequence[float | None], gap: str
+) -> Series:
+    """Return a series of what came out beside the rates; skipped where it never came out."""
+    samples: list[Sample] = [
+        msgspec.structs.replace(sample, value=value)
+        for sample, value in zip(rates.samples, values, strict=True)
+        if value is not None
+    ]
+    return Series(
+        name=name,
+        unit=unit,
+        factors=rates.factors,
+        is_better_higher=False,
+        status=rates.status if samples else Status.SKIPPED,
+        reason=rates.reason if samples else gap,
+        samples=tuple(samples),
+    )
