@@ -18,7 +18,8 @@ from topoprobe.units import format_bytes
 from .gpus import measure_each
 
 if TYPE_CHECKING:
-    from topoprobe.measure.devices.cuda.device import CudaBuffer, CudaDevice
+    from topoprobe.measure.devices.cuda.device import CudaDevice
+    from topoprobe.measure.devices.cuda.memory import CudaBuffer
 
 Direction = Literal["h2d", "d2h"]
 _DIRECTIONS: tuple[Direction, ...] = ("h2d", "d2h")

@@ -22,7 +22,8 @@ from topoprobe.records.results import Series
 from .gpus import measure_each
 
 if TYPE_CHECKING:
-    from topoprobe.measure.devices.cuda.device import CudaBuffer, CudaDevice
+    from topoprobe.measure.devices.cuda.device import CudaDevice
+    from topoprobe.measure.devices.cuda.memory import CudaBuffer
 
 _SCALAR = 0.4
 # What a result must replace: no STREAM kernel computes it from numbers in [1, 2).

@@ -44,7 +44,7 @@ def measure_each(
     """
     series: list[Series] = []
     reasons: list[str] = []
-    for gpu in open_gpus(machine):
+    for gpu in open_gpus(machine, context.gpus):
         if isinstance(gpu, ClosedGpu):
             reasons.append(f"{gpu.node.id}: {gpu.reason}")
             for name, unit in quantities:

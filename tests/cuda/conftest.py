@@ -193,6 +193,9 @@ class FakeStream:
 
 
 STREAMS: dict[int, FakeStream] = {}
+LOCKED: dict[int, int] = {}  # bytes of host memory that is page-locked, by address
+#: Modules that import cupy at their top.
+_DEVICE_MODULES = tuple(f"topoprobe.measure.devices.cuda.{name}" for name in ("device", "memory"))
 
 
 class FakeDevice:
@@ -201,7 +204,7 @@ class FakeDevice:
     mem_info = (8 << 20, 8 << 20)
 
     def __init__(self, ordinal: int) -> None:
-        self.ordinal = ordinal
+        self.id = ordinal
 
     def __enter__(self) -> FakeDevice:
         return self
@@ -254,6 +257,8 @@ def fake_cupy(on_cpu: Build, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.
         memcpyDefault=4,
         memcpy=copy_now,
         memcpyAsync=copy_async,
+        hostRegister=lambda address, num_bytes, flags: LOCKED.update({address: num_bytes}),
+        hostUnregister=LOCKED.pop,
     )
     cuda = types.SimpleNamespace(
         runtime=runtime,
@@ -276,9 +281,11 @@ def fake_cupy(on_cpu: Build, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.
     module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     module.cuda = cuda  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cupy", module)
-    monkeypatch.delitem(sys.modules, "topoprobe.measure.devices.cuda.device", raising=False)
+    for name in _DEVICE_MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     yield module
-    sys.modules.pop("topoprobe.measure.devices.cuda.device", None)
+    for name in _DEVICE_MODULES:
+        sys.modules.pop(name, None)
 
 
 def _text(family: str) -> str:

@@ -39,7 +39,9 @@ _BLOCKS_PER_SM = 8
 _MAX_GRID_Y = 65535
 
 Dim = tuple[int, ...]
-Grid = Literal["strided", "one_pass"]
+Grid = Literal["strided", "one_pass"] | int
+"""``strided`` fills the GPU once and strides, ``one_pass`` gives each pair of numbers its own
+thread, and a number is that of the blocks."""
 
 
 class Function(Protocol):
@@ -70,6 +72,11 @@ class Kernels:
     def __init__(self, functions: Mapping[str, Function], num_sms: int) -> None:
         self._functions = functions
         self._num_sms = num_sms
+
+    @property
+    def num_filling(self) -> int:
+        """Blocks that fill the GPU."""
+        return self._num_sms * _BLOCKS_PER_SM
 
     def copy(self, c: DeviceMemory, a: DeviceMemory, grid: Grid = "strided") -> None:
         """Store ``c = a``; buffers of equal size, a multiple of 16 bytes."""
@@ -103,28 +110,27 @@ class Kernels:
             Buffers of equal size, a multiple of 16 bytes.
         scalar : float
             Factor.
-        grid : str
-            ``strided`` fills the GPU once and strides; ``one_pass`` gives each pair of numbers its
-            own thread.
+        grid : str or int
+            See `Grid`.
         """
         self._stream("stream_triad", (a, b, c), (np.float64(scalar),), grid)
 
-    def num_read_sums(self, a: DeviceMemory) -> int:
+    def num_read_sums(self, a: DeviceMemory, grid: Grid = "strided") -> int:
         """Return how many words `read` stores for this buffer, one per thread."""
         num_pairs = _num_units((a,), PAIR_BYTES)
-        return self._num_blocks(num_pairs, "strided") * _THREADS_PER_BLOCK
+        return self._num_blocks(num_pairs, grid) * _THREADS_PER_BLOCK
 
-    def read(self, a: DeviceMemory, sums: DeviceMemory) -> None:
+    def read(self, a: DeviceMemory, sums: DeviceMemory, grid: Grid = "strided") -> None:
         """XOR all words of `a` into `num_read_sums` words of `sums`."""
-        num_sums = self.num_read_sums(a)
+        num_sums = self.num_read_sums(a, grid)
         _require_room("stream_read", sums.num_bytes, num_sums * WORD_BYTES)
         num_pairs = _num_units((a,), PAIR_BYTES)
         num_blocks = num_sums // _THREADS_PER_BLOCK
         self._launch("stream_read", num_blocks, _address(a), _address(sums), np.uint64(num_pairs))
 
-    def write(self, a: DeviceMemory, value: float) -> None:
+    def write(self, a: DeviceMemory, value: float, grid: Grid = "strided") -> None:
         """Store one float64 everywhere."""
-        self._stream("stream_write", (a,), (np.float64(value),), "strided")
+        self._stream("stream_write", (a,), (np.float64(value),), grid)
 
     def fill_pattern(self, memory: DeviceMemory, seed: int) -> None:
         """Fill with the words of the verification pattern; size a multiple of 8 bytes."""
@@ -259,7 +265,7 @@ class Kernels:
         """
         _require_hops(num_hops, num_warm_hops)
         _require_room("loaded_chase", board.num_bytes, BOARD_BYTES)
-        num_blocks = self._num_sms * _BLOCKS_PER_SM
+        num_blocks = self.num_filling
         chunk_bytes = _VECTORS_PER_LOAD_THREAD * PAIR_BYTES * _THREADS_PER_BLOCK
         _require_room("The load of loaded_chase", load.num_bytes, (num_blocks - 1) * chunk_bytes)
         if not 0 <= write_sixteenths <= 16 or not 0.0 <= pause_s <= _MAX_PAUSE_S:
@@ -466,7 +472,7 @@ class Kernels:
             )
         vectors = block_bytes // PAIR_BYTES
         columns = -(-vectors // _THREADS_PER_BLOCK)
-        rows = min(num_blocks, _MAX_GRID_Y)
+        rows = max(1, min(num_blocks, _MAX_GRID_Y))
         self._functions[name](
             (columns, rows),
             (_THREADS_PER_BLOCK,),
@@ -478,7 +484,9 @@ class Kernels:
 
     def _num_blocks(self, num_elements: int, grid: Grid) -> int:
         covering = max(1, -(-num_elements // _THREADS_PER_BLOCK))
-        return covering if grid == "one_pass" else min(covering, self._num_sms * _BLOCKS_PER_SM)
+        if grid == "one_pass":
+            return covering
+        return min(covering, self.num_filling if grid == "strided" else grid)
 
     def _launch(self, name: str, num_blocks: int, *arguments: Any) -> None:
         self._functions[name]((num_blocks,), (_THREADS_PER_BLOCK,), arguments)

@@ -6,8 +6,6 @@ Imported only where `availability.cuda_gap` finds nothing missing: it imports cu
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,10 +18,18 @@ import numpy.typing as npt
 
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.device import Buffer, Latch
+from topoprobe.measure.devices.cuda.batch import Addresses, copy_batch
 from topoprobe.measure.devices.cuda.bindings import PRELOAD_BYTES, Kernels
 from topoprobe.measure.devices.cuda.floats import FloatType
 from topoprobe.measure.devices.cuda.kernels import FAMILIES, architecture_for, compile_family
-from topoprobe.measure.devices.cuda.pattern import Mismatch, compare
+from topoprobe.measure.devices.cuda.memory import (
+    CUDA_ERRORS,
+    CudaBuffer,
+    gpu_memory,
+    host_memory,
+    mapped_errors,
+)
+from topoprobe.measure.devices.cuda.pattern import Mismatch, compare, pattern_words
 
 LATCH_TIMEOUT_S = 20.0
 """A stream held longer than this goes on by itself, and its measurement fails."""
@@ -34,60 +40,7 @@ and would block for ever behind a latch that only the blocked thread can open.""
 
 _WORD_BYTES = 8
 _REPORT_BYTES = 3 * _WORD_BYTES
-_PAGE_BYTES = 4096
 _NUM_ANCHOR_TRIES = 5
-_CUDA_ERRORS = (
-    cupy.cuda.runtime.CUDARuntimeError,
-    cupy.cuda.driver.CUDADriverError,
-    cupy.cuda.memory.OutOfMemoryError,
-)
-
-
-@contextlib.contextmanager
-def _mapped_errors(action: str) -> Iterator[None]:
-    try:
-        yield
-    except _CUDA_ERRORS as error:
-        raise MeasurementFailed(f"CUDA could not {action}: {error}.") from error
-
-
-class CudaBuffer:
-    """Memory of a GPU, or pinned memory of the host that every GPU reaches.
-
-    Attributes
-    ----------
-    num_bytes : int
-        Size.
-    place : str
-        ``gpu``, or ``pinned:N`` with the index of a NUMA node.
-    pointer : int
-        Address, the same on the host and on every GPU (unified addressing).
-    """
-
-    __slots__ = ("_owner", "num_bytes", "place", "pointer")
-
-    def __init__(self, num_bytes: int, place: str, owner: Any) -> None:
-        self.num_bytes = num_bytes
-        self.place = place
-        self.pointer: int = owner.ptr
-        self._owner = owner  # frees the memory when the buffer goes
-
-    def host_view(self, dtype: str) -> npt.NDArray[Any]:
-        """Return pinned memory as an array.
-
-        Raises
-        ------
-        UsageError
-            If the memory is the GPU's.
-        """
-        if not self.place.startswith("pinned:"):
-            raise UsageError(f"{self!r} cannot be read by the host; copy it to pinned memory.")
-        raw = (ctypes.c_uint8 * self.num_bytes).from_address(self.pointer)
-        whole: npt.NDArray[Any] = np.ctypeslib.as_array(raw)
-        return whole.view(dtype)
-
-    def __repr__(self) -> str:
-        return f"CudaBuffer({self.num_bytes} bytes at {self.place})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +62,12 @@ class CudaEvent:
 
     def wait(self) -> None:
         """Block the calling thread until the stream has passed it."""
-        with _mapped_errors("wait for an event"):
+        with mapped_errors("wait for an event"):
             self._event.synchronize()
 
     def is_done(self) -> bool:
         """Tell whether the stream has passed it."""
-        with _mapped_errors("query an event"):
+        with mapped_errors("query an event"):
             return bool(self._event.done)
 
     def time_s(self) -> float:
@@ -130,13 +83,13 @@ class CudaEvent:
         """
         if not self.is_done():
             raise MeasurementFailed("The event has not happened yet; synchronize its stream first.")
-        with _mapped_errors("read an event's time"):
+        with mapped_errors("read an event's time"):
             elapsed_ms: float = cupy.cuda.get_elapsed_time(self._anchor.event, self._event)
         return self._anchor.host_s + elapsed_ms * 1e-3
 
     def seconds_since(self, earlier: CudaEvent) -> float:
         """Return the time between two passed events of the same GPU, by its own clock."""
-        with _mapped_errors("read the time between events"):
+        with mapped_errors("read the time between events"):
             return float(cupy.cuda.get_elapsed_time(earlier._event, self._event)) * 1e-3
 
 
@@ -152,7 +105,7 @@ class CudaLatch:
     def __init__(self) -> None:
         size = 4 * (self._MAX_HOLDS + 1)
         flags = cupy.cuda.runtime.hostAllocPortable | cupy.cuda.runtime.hostAllocMapped
-        with _mapped_errors("allocate pinned memory for a latch"):
+        with mapped_errors("allocate pinned memory for a latch"):
             memory = cupy.cuda.pinned_memory.PinnedMemory(size, flags)
         self._buffer = CudaBuffer(size, "pinned:0", memory)
         self._words = self._buffer.host_view("uint32")
@@ -194,7 +147,7 @@ class CudaStream:
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
-        with device.current(), _mapped_errors("create a stream"):
+        with device.current(), mapped_errors("create a stream"):
             self._stream = cupy.cuda.Stream(non_blocking=True)
         self._latch: CudaLatch | None = None
         self._num_copies_held = 0
@@ -213,47 +166,74 @@ class CudaStream:
         self._latch, self._num_copies_held = latch, 0
         self.launch(self._device.kernels.wait_for, flag, outcome, LATCH_TIMEOUT_S)
 
+    @property
+    def handle(self) -> int:
+        """The CUDA stream's handle, by which other libraries use it."""
+        return int(self._stream.ptr)
+
     def copy_async(self, destination: Buffer, source: Buffer, num_bytes: int) -> None:
         """Copy the first `num_bytes` of `source` by a copy engine.
 
         Raises
         ------
         UsageError
-            If a buffer is not CUDA's or is shorter than that, or if more copies are queued behind
-            a closed latch than the driver's queue can hold.
+            If a buffer is not CUDA's or is shorter than that; if it is pageable and a closed latch
+            holds the stream, since the driver stages such a copy when the stream gets there, in
+            the calling thread; or if more copies are queued behind a closed latch than the
+            driver's queue can hold.
         """
         if not isinstance(destination, CudaBuffer) or not isinstance(source, CudaBuffer):
             raise UsageError("A CUDA stream copies between GPU and pinned host buffers only.")
         if num_bytes > min(destination.num_bytes, source.num_bytes):
             raise UsageError(f"{num_bytes} bytes do not fit: {source!r} to {destination!r}.")
-        if self._latch is not None and not self._latch.is_open:
-            self._num_copies_held += 1
-            if self._num_copies_held > MAX_COPIES_BEHIND_LATCH:
-                raise UsageError(
-                    f"More than {MAX_COPIES_BEHIND_LATCH} copies behind a closed latch would "
-                    "block; open it first."
-                )
-        with self._device.current(), _mapped_errors("copy"):
+        if (destination.is_pageable or source.is_pageable) and self._is_held:
+            raise UsageError("A copy of pageable memory would wait for a latch for ever.")
+        self._count_copies(1)
+        with self._device.current(), mapped_errors("copy"):
             cupy.cuda.runtime.memcpyAsync(
                 destination.pointer, source.pointer, num_bytes,
-                cupy.cuda.runtime.memcpyDefault, self._stream.ptr,
+                cupy.cuda.runtime.memcpyDefault, self.handle,
             )  # fmt: skip
+
+    def copy_pieces(self, targets: Addresses, sources: Addresses, num_bytes: int) -> None:
+        """Copy pieces of equal size, one call of the driver for each.
+
+        Parameters
+        ----------
+        targets, sources : ndarray, shape (num_pieces,), uint64
+            Addresses, as of `CudaBuffer.pointer` and behind it.
+        num_bytes : int
+            Of each piece.
+        """
+        self._count_copies(len(targets))
+        copy, handle = cupy.cuda.runtime.memcpyAsync, self.handle
+        kind = cupy.cuda.runtime.memcpyDefault
+        with self._device.current(), mapped_errors("copy"):
+            for target, source in zip(targets.tolist(), sources.tolist(), strict=True):
+                copy(target, source, num_bytes, kind, handle)
+
+    def copy_batch(self, targets: Addresses, sources: Addresses, num_bytes: int) -> None:
+        """Copy pieces as `copy_pieces`, by one call for all; see `batch.batch_gap`."""
+        self._count_copies(len(targets))
+        sizes = np.full(len(targets), num_bytes, dtype=np.uint64)
+        with self._device.current(), mapped_errors("copy"):
+            copy_batch(targets, sources, sizes, self.handle)
 
     def launch(self, kernel: Callable[..., Any], *arguments: Any) -> None:
         """Enqueue a binding of `CudaDevice.kernels`."""
-        with self._device.current(), self._stream, _mapped_errors("launch a kernel"):
+        with self._device.current(), self._stream, mapped_errors("launch a kernel"):
             kernel(*arguments)
 
     def record(self) -> CudaEvent:
         """Return an event that marks the work enqueued so far."""
-        with self._device.current(), _mapped_errors("record an event"):
+        with self._device.current(), mapped_errors("record an event"):
             event = cupy.cuda.Event()
             event.record(self._stream)
         return CudaEvent(event, self._device.anchor)
 
     def synchronize(self) -> None:
         """Block until all work is done; raise here what the work raised."""
-        with self._device.current(), _mapped_errors("finish its work"):
+        with self._device.current(), mapped_errors("finish its work"):
             self._stream.synchronize()
         latch, self._latch = self._latch, None
         if latch is not None:
@@ -262,6 +242,20 @@ class CudaStream:
     def close(self) -> None:
         """Finish outstanding work; CuPy destroys the stream with the object."""
         self.synchronize()
+
+    @property
+    def _is_held(self) -> bool:
+        return self._latch is not None and not self._latch.is_open
+
+    def _count_copies(self, num_copies: int) -> None:
+        if not self._is_held:
+            return
+        self._num_copies_held += num_copies
+        if self._num_copies_held > MAX_COPIES_BEHIND_LATCH:
+            raise UsageError(
+                f"More than {MAX_COPIES_BEHIND_LATCH} copies behind a closed latch would block; "
+                "open it first."
+            )
 
     def __enter__(self) -> CudaStream:
         return self
@@ -285,7 +279,7 @@ class CudaDevice:
     pci_address : str
         As ``0000:1b:00.0``.
     numa_cpus : mapping
-        CPUs of each NUMA node by its index; ``pinned:N`` is allocated from one of them.
+        CPUs of each NUMA node by its index, from which memory of the host is placed.
 
     Raises
     ------
@@ -318,11 +312,16 @@ class CudaDevice:
                 self._modules, functions = _load(self._device.compute_capability)
                 self.kernels = Kernels(functions, self.num_sms)
                 self._preload()
-        except _CUDA_ERRORS as error:
+        except CUDA_ERRORS as error:
             raise EnvironmentMissing(
                 f"The kernels could not be loaded on the GPU at {pci_address}: {error}."
             ) from error
         self.anchor = self._new_anchor()
+
+    @property
+    def ordinal(self) -> int:
+        """Its number among the devices that CUDA shows, which other libraries count alike."""
+        return int(self._device.id)
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -332,7 +331,7 @@ class CudaDevice:
 
     def free_bytes(self) -> int:
         """Return how much of its memory is free."""
-        with self._device, _mapped_errors("ask for free memory"):
+        with self._device, mapped_errors("ask for free memory"):
             return int(self._device.mem_info[0])
 
     def open_stream(self, place: str | None = None) -> CudaStream:
@@ -353,29 +352,21 @@ class CudaDevice:
         return CudaLatch()
 
     def reserve(self, num_bytes: int, place: str) -> CudaBuffer:
-        """Return memory with whatever it holds: ``gpu``, or ``pinned:N`` on NUMA node N.
+        """Return memory with whatever it holds: ``gpu``, or the host's, such as ``pinned:0``.
 
         Raises
         ------
         UsageError
             If the place is another.
+        EnvironmentMissing
+            If memory of the host came to lie on another NUMA node.
         MeasurementFailed
             If there is not enough memory.
         """
-        with self._device, _mapped_errors(f"allocate {num_bytes} bytes at {place}"):
+        with self._device:
             if place == "gpu":
-                return CudaBuffer(num_bytes, place, cupy.cuda.memory.Memory(num_bytes))
-            kind, _, node = place.partition(":")
-            if kind != "pinned" or not node.isdecimal():
-                raise UsageError(f"{place!r} is no memory of a GPU; expected gpu or pinned:N.")
-            # The driver takes pages near the thread that asks for them.
-            with _running_on(self._numa_cpus.get(int(node), ())):
-                memory = cupy.cuda.pinned_memory.PinnedMemory(
-                    num_bytes, cupy.cuda.runtime.hostAllocPortable
-                )
-                buffer = CudaBuffer(num_bytes, place, memory)
-                buffer.host_view("uint8")[::_PAGE_BYTES] = 0
-                return buffer
+                return gpu_memory(num_bytes)
+            return host_memory(num_bytes, place, self._numa_cpus)
 
     def allocate(self, num_bytes: int, place: str, seed: int) -> CudaBuffer:
         """Return memory filled with the verification pattern of `seed`.
@@ -383,7 +374,7 @@ class CudaDevice:
         Raises
         ------
         UsageError
-            If the place is neither ``gpu`` nor ``pinned:N``, or the size no multiple of 8.
+            If the place is another, or the size no multiple of 8.
         MeasurementFailed
             If there is not enough memory.
         """
@@ -393,6 +384,9 @@ class CudaDevice:
 
     def fill(self, buffer: CudaBuffer, seed: int) -> None:
         """Fill with the verification pattern; the GPU writes pinned memory too, being quicker."""
+        if buffer.is_pageable:  # kernels do not reach it
+            buffer.host_view("uint64")[:] = pattern_words(seed, 0, buffer.num_bytes // _WORD_BYTES)
+            return
         self._run("fill memory", self.kernels.fill_pattern, buffer, seed)
 
     def fill_floats(self, buffer: CudaBuffer, seed: int, float_type: FloatType = "fp64") -> None:
@@ -405,10 +399,10 @@ class CudaDevice:
         The GPU checks its own memory and the host checks pinned memory, so that no further
         transfer is trusted.
         """
-        if buffer.place != "gpu":
+        if not buffer.is_on_gpu:
             return compare(buffer.host_view("uint64"), seed, poison_seed)
-        with self._device, _mapped_errors("verify memory"):
-            report = CudaBuffer(_REPORT_BYTES, "gpu", cupy.cuda.memory.Memory(_REPORT_BYTES))
+        with self._device, mapped_errors("verify memory"):
+            report = gpu_memory(_REPORT_BYTES)
             host = np.array([np.iinfo(np.uint64).max, 0, 0], dtype=np.uint64)
             cupy.cuda.runtime.memcpy(
                 report.pointer, host.ctypes.data, _REPORT_BYTES, cupy.cuda.runtime.memcpyDefault
@@ -426,6 +420,15 @@ class CudaDevice:
             num_corrupted_bytes=num_corrupted * _WORD_BYTES,
         )
 
+    def store(self, buffer: CudaBuffer, values: npt.NDArray[Any], start_bytes: int = 0) -> None:
+        """Write an array of the host into a buffer, and wait for it."""
+        source = np.ascontiguousarray(values)
+        with self._device, mapped_errors("write memory"):
+            cupy.cuda.runtime.memcpy(
+                buffer.pointer + start_bytes, source.ctypes.data, source.nbytes,
+                cupy.cuda.runtime.memcpyDefault,
+            )  # fmt: skip
+
     def read_back(self, buffer: CudaBuffer, start_bytes: int, num_bytes: int) -> npt.NDArray[Any]:
         """Return a piece of a buffer on the host, for checking.
 
@@ -434,7 +437,7 @@ class CudaDevice:
         ndarray, shape (num_bytes / 8,), float64
         """
         piece = np.empty(num_bytes // _WORD_BYTES, dtype=np.float64)
-        with self._device, _mapped_errors("read memory back"):
+        with self._device, mapped_errors("read memory back"):
             cupy.cuda.runtime.memcpy(
                 piece.ctypes.data, buffer.pointer + start_bytes, piece.nbytes,
                 cupy.cuda.runtime.memcpyDefault,
@@ -443,14 +446,14 @@ class CudaDevice:
 
     def _run(self, action: str, kernel: Callable[..., Any], *arguments: Any) -> None:
         """Run one kernel on the device's own stream and wait for it."""
-        with self._device, self._work, _mapped_errors(action):
+        with self._device, self._work, mapped_errors(action):
             kernel(*arguments)
             self._work.synchronize()
 
     def _new_anchor(self) -> _Anchor:
         """Align the clocks: the narrowest of several looks at both."""
         best: tuple[float, _Anchor] | None = None
-        with self._device, _mapped_errors("align its clock with the host's"):
+        with self._device, mapped_errors("align its clock with the host's"):
             for _ in range(_NUM_ANCHOR_TRIES):
                 event = cupy.cuda.Event()
                 before_s = time.monotonic()
@@ -464,7 +467,7 @@ class CudaDevice:
         return best[1]
 
     def _preload(self) -> None:
-        scratch = CudaBuffer(PRELOAD_BYTES, "gpu", cupy.cuda.memory.Memory(PRELOAD_BYTES))
+        scratch = gpu_memory(PRELOAD_BYTES)
         latch = CudaLatch()
         latch.open()
         with self._work:
@@ -484,17 +487,3 @@ def _load(compute_capability: str) -> tuple[list[Any], dict[str, Any]]:
         for name in binary.kernel_names:
             functions[name] = module.get_function(name)
     return modules, functions
-
-
-@contextlib.contextmanager
-def _running_on(cpus: tuple[int, ...]) -> Iterator[None]:
-    """Bind the calling thread to those of the CPUs that it may use; to none if there are none."""
-    allowed = os.sched_getaffinity(0)
-    near = allowed.intersection(cpus)
-    if near:
-        os.sched_setaffinity(0, near)
-    try:
-        yield
-    finally:
-        if near:
-            os.sched_setaffinity(0, allowed)

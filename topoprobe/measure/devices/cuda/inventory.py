@@ -7,13 +7,16 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from topoprobe.errors import EnvironmentMissing
+from topoprobe.errors import EnvironmentMissing, UsageError
 from topoprobe.machine.sources.telemetry import gpu_telemetry
+from topoprobe.measure.benchmark import GpuChoice
 from topoprobe.measure.devices.cuda.availability import nvidia_gpus
 from topoprobe.records.machine import Gpu, MachineDocument, Numa
 
 if TYPE_CHECKING:
     from topoprobe.measure.devices.cuda.device import CudaDevice
+
+ALL_IDLE = GpuChoice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +40,40 @@ class ClosedGpu:
     reason: str
 
 
-def open_gpus(machine: MachineDocument) -> tuple[OpenGpu | ClosedGpu, ...]:
-    """Open every NVIDIA GPU of the machine, in PCI-address order.
+def open_gpus(
+    machine: MachineDocument, choice: GpuChoice = ALL_IDLE
+) -> tuple[OpenGpu | ClosedGpu, ...]:
+    """Open the chosen NVIDIA GPUs of the machine, in PCI-address order.
 
     A GPU is looked at and opened once per process: afterwards its driver would list this very
     process as a user, under a number that a container may not know as its own.
+
+    Raises
+    ------
+    UsageError
+        If a GPU was chosen that there is not.
     """
     cpus = tuple((node.os_index, node.cpus) for node in machine.nodes if isinstance(node, Numa))
-    return tuple(_opened(gpu, cpus) for gpu in nvidia_gpus(machine))
+    gpus = nvidia_gpus(machine)
+    indices = range(len(gpus)) if choice.indices is None else sorted(set(choice.indices))
+    for index in indices:
+        if index >= len(gpus):
+            raise UsageError(f"There is no GPU {index}; this machine has {len(gpus)} of NVIDIA's.")
+    return tuple(_opened(gpus[index], cpus, choice.allows_busy) for index in indices)
 
 
 @functools.cache
-def _opened(gpu: Gpu, numa_cpus: tuple[tuple[int, tuple[int, ...]], ...]) -> OpenGpu | ClosedGpu:
+def _opened(
+    gpu: Gpu, numa_cpus: tuple[tuple[int, tuple[int, ...]], ...], allows_busy: bool
+) -> OpenGpu | ClosedGpu:
     if gpu.pci_address is None:
         return ClosedGpu(gpu, "its PCI address is unknown")
     if gpu.is_mig_enabled:
         return ClosedGpu(gpu, "MIG is enabled, and its partitions are not measured one by one")
     telemetry = gpu_telemetry(gpu.pci_address)
     use = telemetry.use_by_others(os.getpid()) if telemetry is not None else None
-    if use is not None:
-        return ClosedGpu(gpu, f"in use {use}; left alone")
+    if use is not None and not allows_busy:
+        return ClosedGpu(gpu, f"in use {use}; left alone (--allow-busy measures it all the same)")
     # cupy is optional: this line is reached only where `cuda_gap` found it.
     from topoprobe.measure.devices.cuda.device import CudaDevice
 
