@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from topoprobe.measure.devices.cuda.floats import FLOAT_TYPES
-from topoprobe.measure.devices.cuda.pattern import pattern_words
+from tests.cuda.support import Memory, bound
+from topoprobe.measure.devices.cuda.bindings import ACCESS_BYTES
+from topoprobe.measure.devices.cuda.floats import FLOAT_TYPES, FloatType
+from topoprobe.measure.devices.cuda.pattern import paired_words, pattern_words
 
 Words = npt.NDArray[np.uint64]
 OnCpu = Any  # conftest.OnCpu, which importlib mode cannot import by name
@@ -154,3 +156,107 @@ def test_latch_never_opened_gives_up_at_its_timeout(on_cpu: Callable[[str], OnCp
     flag, outcome = np.zeros(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32)
     on_cpu("latch").launch("latch_wait", (1, 1), 1, flag, outcome, np.uint64(1_000_000))
     assert outcome[0] == 2
+
+
+@pytest.mark.parametrize("num_vectors", [1, 7, 8, 9, 15 * 8, 15 * 8 + 3])
+@GRIDS
+def test_sm_copy_of_any_length_copies_that_and_no_more(
+    on_cpu: Callable[[str], OnCpu], num_blocks: int, num_threads: int, num_vectors: int
+) -> None:
+    words = pattern_words(1, 0, 2 * num_vectors)
+    source, target = Memory(words), Memory(np.zeros_like(words))
+    on_cpu("sm_copy").launch(
+        "sm_copy", (num_blocks,), num_threads,
+        np.uint64(target.pointer), np.uint64(source.pointer), np.uint64(num_vectors),
+    )  # fmt: skip
+    np.testing.assert_array_equal(target.array, words)
+    np.testing.assert_array_equal(source.array, words)
+    assert target.is_guarded()
+
+
+@pytest.mark.parametrize("float_type", list(FLOAT_TYPES))
+def test_fill_floats_of_each_type_gives_numbers_from_one_to_two(
+    on_cpu: Callable[[str], OnCpu], float_type: FloatType
+) -> None:
+    memory = Memory(np.zeros(257, np.uint64))
+    bound(on_cpu).fill_floats(memory, 5, float_type)
+    numbers = FLOAT_TYPES[float_type].decode(memory.array)
+    assert numbers.min() >= 1
+    assert numbers.max() < 2
+    assert abs(numbers.mean() - 1.5) < 0.1
+    assert memory.is_guarded()
+
+
+def rounded(values: npt.NDArray[np.float64], float_type: FloatType) -> npt.NDArray[np.float64]:
+    """Round to the nearest number of a type, to even where two are as near."""
+    fraction, exponent = np.frexp(values)
+    step = 2.0 ** (FLOAT_TYPES[float_type].mantissa_bits + 1)
+    return np.asarray(np.ldexp(np.rint(fraction * step) / step, exponent))
+
+
+@pytest.mark.parametrize("num_rounds", [0, 1, 5, 16, 37])
+@pytest.mark.parametrize("float_type", list(FLOAT_TYPES))
+@GRIDS
+def test_intensity_of_any_rounds_equals_numpy(
+    on_cpu: Callable[[str], OnCpu],
+    num_blocks: int,
+    num_threads: int,
+    float_type: FloatType,
+    num_rounds: int,
+) -> None:
+    layout = FLOAT_TYPES[float_type]
+    words = pattern_words(2, 0, 2 * 4 * 11)
+    words = words & np.uint64(layout.mantissa_word) | np.uint64(layout.one_word)
+    data = Memory(words)
+    scale, shift = -0.625, 2.5
+    on_cpu("intensity").launch(
+        f"intensity_{float_type}", (num_blocks,), num_threads,
+        np.uint64(data.pointer), layout.argument(scale), layout.argument(shift),
+        np.uint32(num_rounds), np.uint64(4 * 11),
+    )  # fmt: skip
+    expected = layout.decode(words)
+    for _ in range(num_rounds):
+        expected = rounded(expected * scale + shift, float_type)
+    tolerance = 0.0 if float_type != "fp64" else 1e-15  # numpy rounds float64 twice
+    np.testing.assert_allclose(layout.decode(data.array), expected, rtol=tolerance)
+    assert data.is_guarded()
+
+
+@pytest.mark.parametrize("float_type", list(FLOAT_TYPES))
+def test_intensity_through_its_binding_is_exact_and_undone_by_the_next_round(
+    on_cpu: Callable[[str], OnCpu], float_type: FloatType
+) -> None:
+    kernels = bound(on_cpu)
+    data = Memory(np.zeros(8 * 37, np.uint64))
+    kernels.fill_floats(data, 1, float_type)
+    before = FLOAT_TYPES[float_type].decode(data.array)
+    kernels.intensity(data, float_type, 17)
+    np.testing.assert_array_equal(FLOAT_TYPES[float_type].decode(data.array), 3 - before)
+    kernels.intensity(data, float_type, 1)
+    np.testing.assert_array_equal(FLOAT_TYPES[float_type].decode(data.array), before)
+
+
+@pytest.mark.parametrize("access_bytes", ACCESS_BYTES)
+@pytest.mark.parametrize("num_accesses", [1, 5, 33])
+def test_zero_copy_write_then_read_touches_each_access_and_nothing_between(
+    on_cpu: Callable[[str], OnCpu], access_bytes: int, num_accesses: int
+) -> None:
+    kernels = bound(on_cpu)
+    stride_bytes = 640
+    before = pattern_words(1, 0, (num_accesses * stride_bytes) // 8)
+    memory = Memory(before)
+    kernels.zero_copy_write(memory, 7, access_bytes, stride_bytes, num_accesses)
+    expected = before.reshape(num_accesses, -1).copy()
+    everything = paired_words(7, 0, memory.num_bytes // 16).reshape(num_accesses, -1)
+    num_words = access_bytes // 8
+    expected[:, :num_words] = everything[:, :num_words]
+    np.testing.assert_array_equal(memory.array.reshape(num_accesses, -1), expected)
+
+    num_sums = kernels.num_zero_copy_sums(num_accesses, access_bytes)
+    sums = Memory(np.zeros(num_sums, np.uint64))
+    kernels.zero_copy_read(memory, sums, access_bytes, stride_bytes, num_accesses)
+    assert np.bitwise_xor.reduce(sums.array) == np.bitwise_xor.reduce(
+        expected[:, :num_words], axis=None
+    )
+    assert memory.is_guarded()
+    assert sums.is_guarded()

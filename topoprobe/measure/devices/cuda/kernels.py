@@ -63,6 +63,11 @@ def source(name: str) -> str:
     return resources.files("topoprobe.cuda").joinpath(name).read_text(encoding="utf-8")
 
 
+def kernel_names(text: str) -> list[str]:
+    """Return the kernels that a text defines, in its order."""
+    return _ENTRY.findall(text)
+
+
 def architecture_for(compute_capability: str) -> str:
     """Return the target to compile for on a GPU of this compute capability.
 
@@ -135,7 +140,7 @@ def compile_family(family: str, architecture: str) -> Binary:
         architecture=architecture,
         code=code,
         log=log,
-        kernel_names=tuple(name for name in _ENTRY.findall(text) if _holds(code, name)),
+        kernel_names=tuple(name for name in kernel_names(text) if _holds(code, name)),
     )
 
 

@@ -42,7 +42,13 @@ class Nvrtc:
         return tuple(sorted(found))
 
     def compile(
-        self, name: str, text: str, *, headers: Mapping[str, str], architecture: str
+        self,
+        name: str,
+        text: str,
+        *,
+        headers: Mapping[str, str],
+        architecture: str,
+        options: Sequence[str] = (),
     ) -> tuple[bytes, str]:
         """Compile one file.
 
@@ -54,6 +60,8 @@ class Nvrtc:
             Content of every file that it may include, by the name it includes it under.
         architecture : str
             ``sm_90`` for machine code, ``compute_90`` for PTX.
+        options : sequence of str
+            Further options of the compiler.
 
         Returns
         -------
@@ -78,9 +86,9 @@ class Nvrtc:
             _strings(list(headers)),
         )
         try:
-            options = [f"--gpu-architecture={architecture}", "--std=c++17"]
+            given = [f"--gpu-architecture={architecture}", "--std=c++17", *options]
             status = self._library.nvrtcCompileProgram(
-                program, ctypes.c_int(len(options)), _strings(options)
+                program, ctypes.c_int(len(given)), _strings(given)
             )
             log = self._read("nvrtcGetProgramLog", program).rstrip(b"\0").decode(errors="replace")
             if status != 0:
