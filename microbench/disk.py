@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import mmap
-import os
-import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from topoprobe.errors import MeasurementFailed
-from topoprobe.measure.benchmark import Clock, Context, Outcome
-from topoprobe.measure.devices.cpu.buffer import fill_bytes
+from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.devices.storage.mounts import Storage, storage_under
+from topoprobe.measure.devices.storage.scratch import ScratchFile, open_scratch, scratch_gap
 from topoprobe.measure.series import Quantity, Trial, collect, require_any
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
-from topoprobe.units import format_bytes
-
-from .mounts import Storage, storage_under
 
 _MIB = 1 << 20
 # 16 tokens of one layer of Llama-2-7B: 2 (K and V) * 16 * 32 heads * 128 * 2 bytes.
 _KV_BLOCK_BYTES = 256 << 10
-# The file is numbered in such units; every block is a whole number of them.
-_UNIT_BYTES = _KV_BLOCK_BYTES
 _FILE_BYTES = {"quick": 256 * _MIB}
 _LONG_FILE_BYTES = 2048 * _MIB
-# Preparing the file stops here, so that a slow disk gets a smaller one.
-_PREPARE_S = 1.5
-_MIN_FILE_BYTES = 16 * _MIB
 # Wear and patience: all samples of one case together write no more than this.
 _WRITTEN_BYTES = {"quick": 704 * _MIB}
 _LONG_WRITTEN_BYTES = 4096 * _MIB
@@ -43,7 +30,6 @@ _MOST_SAMPLES_RATIO = 3
 _QUICK_SERIES_S = 1.0
 # Drives tidy up behind their users' backs, and virtual ones share; memory is steadier.
 _STEADY_RATIO = 0.1
-_STAMP = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +67,14 @@ class DiskBenchmark:
             If nothing could be measured.
         """
         folder = Path(context.scratch)
-        storage = storage_under(folder)
-        gap = _gap(folder, storage, _FILE_BYTES.get(context.budget.suite, _LONG_FILE_BYTES))
+        file_bytes = _FILE_BYTES.get(context.budget.suite, _LONG_FILE_BYTES)
+        gap = scratch_gap(folder, file_bytes)
         if gap is not None:
             return Outcome((), Status.SKIPPED, gap)
+        storage = storage_under(folder)
         context.progress(f"disk: writing a scratch file on {storage.name}")
-        with _opened(folder) as scratch:
-            wanted = _FILE_BYTES.get(context.budget.suite, _LONG_FILE_BYTES)
-            scratch.prepare(wanted, context.clock)
+        with open_scratch(folder) as scratch:
+            scratch.prepare(file_bytes, context.clock)
             max_s = _QUICK_SERIES_S if context.budget.suite == "quick" else None
             series = collect(
                 context,
@@ -99,25 +85,8 @@ class DiskBenchmark:
         return Outcome(require_any(series))
 
 
-def _gap(folder: Path, storage: Storage, file_bytes: int) -> str | None:
-    """Say why the folder cannot be measured, or None."""
-    if storage.is_memory:
-        return (
-            f"the scratch folder {folder} is on {storage.file_system}, which is memory and no "
-            "disk; set TMPDIR to a folder on the disk to be measured"
-        )
-    status = os.statvfs(folder)
-    free_bytes = status.f_bavail * status.f_frsize
-    if free_bytes < 2 * file_bytes:
-        return (
-            f"the scratch folder {folder} has {format_bytes(free_bytes)} free and the file takes "
-            f"{format_bytes(file_bytes)}; free some space or set TMPDIR"
-        )
-    return None
-
-
 def _trials(
-    scratch: _Scratch, case: _Case, storage: Storage, context: Context
+    scratch: ScratchFile, case: _Case, storage: Storage, context: Context
 ) -> tuple[Trial, Trial]:
     """Return the trials of reading and writing in one way."""
     budget = context.budget
@@ -180,119 +149,3 @@ class _Walk:
             self._waiting.extend(order)
         taken, self._waiting = self._waiting[:num_blocks], self._waiting[num_blocks:]
         return taken
-
-
-class _Scratch:
-    """An open file without a name, and one aligned block of random bytes to write and read with.
-
-    Every unit of the file begins with its number and with how often it was written, so that a
-    read that brings old or foreign data is noticed.
-
-    Attributes
-    ----------
-    num_bytes : int
-        Size, once prepared.
-    buffered_because : str or None
-        Why the page cache is between, None where it is not.
-    """
-
-    def __init__(self, descriptor: int, buffered_because: str | None) -> None:
-        self.num_bytes = 0
-        self.buffered_because = buffered_because
-        self._descriptor = descriptor
-        self._blocks: dict[int, memoryview] = {}
-        self._generations: dict[int, int] = {}
-
-    def prepare(self, num_bytes: int, clock: Clock) -> None:
-        """Write the file, as much of it as a moment allows."""
-        started_s = clock()
-        for offset in range(0, num_bytes, _MIB):
-            self.write(offset, _MIB)
-            self.num_bytes = offset + _MIB
-            if self.num_bytes >= _MIN_FILE_BYTES and clock() - started_s > _PREPARE_S:
-                break
-        self.flush()
-
-    def write(self, offset: int, num_bytes: int) -> None:
-        """Write one block, its units numbered anew.
-
-        Raises
-        ------
-        MeasurementFailed
-            If the disk is full or refuses.
-        """
-        block = self._block(num_bytes)
-        for start in range(0, num_bytes, _UNIT_BYTES):
-            unit = (offset + start) // _UNIT_BYTES
-            self._generations[unit] = self._generations.get(unit, 0) + 1
-            _STAMP.pack_into(block, start, unit, self._generations[unit])
-        self._transfer(os.pwritev, block, offset)
-
-    def read(self, offset: int, num_bytes: int) -> None:
-        """Read one block and check the numbers in it.
-
-        Raises
-        ------
-        MeasurementFailed
-            If it is not what was written last.
-        """
-        block = self._block(num_bytes)
-        self._transfer(os.preadv, block, offset)
-        for start in range(0, num_bytes, _UNIT_BYTES):
-            unit = (offset + start) // _UNIT_BYTES
-            if _STAMP.unpack_from(block, start) != (unit, self._generations[unit]):
-                raise MeasurementFailed(
-                    f"The scratch file gave back something else than was written at offset "
-                    f"{offset + start}."
-                )
-
-    def flush(self) -> None:
-        """Wait until everything written is on the disk."""
-        os.fdatasync(self._descriptor)
-
-    def forget(self) -> None:
-        """Drop the file from the page cache, so that a buffered read goes to the disk."""
-        if self.buffered_because is not None:
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def _block(self, num_bytes: int) -> memoryview:
-        # O_DIRECT wants addresses aligned to the disk's blocks; a mapping begins on a page.
-        if num_bytes not in self._blocks:
-            memory = memoryview(mmap.mmap(-1, num_bytes))
-            fill_bytes(np.frombuffer(memory, dtype=np.uint8), seed=num_bytes)
-            self._blocks[num_bytes] = memory
-        return self._blocks[num_bytes]
-
-    def _transfer(
-        self, call: Callable[[int, list[memoryview], int], int], block: memoryview, offset: int
-    ) -> None:
-        try:
-            moved = call(self._descriptor, [block], offset)
-        except OSError as error:
-            raise MeasurementFailed(f"The disk refused: {error.strerror}.") from error
-        if moved != len(block):
-            raise MeasurementFailed(f"The disk moved {moved} of {len(block)} bytes; is it full?")
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[_Scratch]:
-    """Open a file in the folder and remove its name at once: it goes however this ends."""
-    path = folder / f"topoprobe-disk-{os.getpid()}"
-    flags = os.O_RDWR | os.O_CREAT
-    buffered_because = None
-    try:
-        try:
-            descriptor = os.open(path, flags | os.O_DIRECT, 0o600)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
-            buffered_because = f"O_DIRECT: {error.strerror}"
-            descriptor = os.open(path, flags, 0o600)
-    except OSError as error:
-        raise MeasurementFailed(f"No scratch file can be opened at {path}: {error}.") from error
-    finally:
-        path.unlink(missing_ok=True)
-    try:
-        yield _Scratch(descriptor, buffered_because)
-    finally:
-        os.close(descriptor)

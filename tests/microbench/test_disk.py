@@ -10,9 +10,10 @@ import pytest
 
 from topoprobe.errors import MeasurementFailed
 from topoprobe.measure.benchmark import Budget, Context, Outcome
+from topoprobe.measure.devices.storage import scratch
+from topoprobe.measure.devices.storage.mounts import Storage
 from topoprobe.microbench import disk
 from topoprobe.microbench.disk import DiskBenchmark
-from topoprobe.microbench.mounts import Storage
 from topoprobe.records.base import Status, Tool
 from topoprobe.records.machine import Host, MachineDocument
 
@@ -28,7 +29,8 @@ MACHINE = MachineDocument(
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run on a file of 16 MiB, as if the folder were on a drive (it may be on tmpfs here)."""
-    monkeypatch.setattr(disk, "storage_under", lambda folder: Storage("ext4", "vda"))
+    for module in (disk, scratch):
+        monkeypatch.setattr(module, "storage_under", lambda folder: Storage("ext4", "vda"))
     monkeypatch.setattr(disk, "_FILE_BYTES", {"quick": 16 * MIB})
     monkeypatch.setattr(disk, "_READ_SAMPLE_BYTES", 4 * MIB)
     monkeypatch.setattr(disk, "_WRITTEN_BYTES", {"quick": 64 * MIB})
@@ -124,7 +126,7 @@ def test_disk_that_runs_full_fails_with_a_sentence(
 
 
 def test_disk_on_tmpfs_is_skipped_as_memory(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "storage_under", lambda folder: Storage("tmpfs", None))
+    monkeypatch.setattr(scratch, "storage_under", lambda folder: Storage("tmpfs", None))
     outcome = run()
     assert outcome.status is Status.SKIPPED
     assert "is memory" in outcome.reason

@@ -1,8 +1,9 @@
-"""Which file system and which drive a folder lies on."""
+"""Which file system and which drive a folder lies on, and where a drive may be written."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,32 @@ def storage_under(folder: Path, root: Path = Path("/")) -> Storage:
     return Storage(file_system or "unknown", _drive(root / "sys/dev/block" / numbers))
 
 
+def folder_on(drives: Collection[str], preferred: Path, root: Path = Path("/")) -> Path | None:
+    """Return a folder on one of these drives that may be written, or None.
+
+    Parameters
+    ----------
+    drives : collection of str
+        Names of block devices, as ``nvme0n1``.
+    preferred : Path
+        Taken if it lies on one of them.
+    root : Path
+        Folder that holds ``sys`` and ``proc``.
+    """
+    mounts = (root / "proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    candidates = [preferred, *(Path(point) for _, point, _ in _mounts(mounts))]
+    return next((one for one in candidates if _is_usable(one, drives, root)), None)
+
+
+def _is_usable(folder: Path, drives: Collection[str], root: Path) -> bool:
+    try:
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            return False
+        return storage_under(folder, root).drive in drives
+    except OSError:  # a mount whose server or drive is gone
+        return False
+
+
 def file_system_of(mountinfo: str, numbers: str, folder: str) -> str | None:
     """Return the type of the file system with these device numbers, or of the mount above.
 
@@ -64,17 +91,22 @@ def file_system_of(mountinfo: str, numbers: str, folder: str) -> str | None:
     folder : str
         Absolute path; decides where several mounts, or none, have the numbers (btrfs subvolumes).
     """
-    above: list[tuple[bool, int, str]] = []
+    above = [
+        (numbers_ == numbers, len(point), kind)
+        for numbers_, point, kind in _mounts(mountinfo)
+        if folder == point or folder.startswith(f"{point.rstrip('/')}/")
+    ]
+    return max(above)[2] if above else None
+
+
+def _mounts(mountinfo: str) -> Iterator[tuple[str, str, str]]:
+    """Yield device numbers, mount point and file system of each mount."""
     for line in mountinfo.splitlines():
         left, separator, right = line.partition(" - ")
         fields, kinds = left.split(), right.split()
-        if not separator or len(fields) < 5 or not kinds:
-            continue
-        # The kernel writes blanks in paths as octal escapes.
-        point = fields[4].replace("\\040", " ").rstrip("/")
-        if folder == point or folder.startswith(f"{point}/"):
-            above.append((fields[2] == numbers, len(point), kinds[0]))
-    return max(above)[2] if above else None
+        if separator and len(fields) >= 5 and kinds:
+            # The kernel writes blanks in paths as octal escapes.
+            yield fields[2], fields[4].replace("\\040", " "), kinds[0]
 
 
 def _drive(entry: Path) -> str | None:

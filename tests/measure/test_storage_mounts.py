@@ -1,8 +1,18 @@
+"""Which drive a folder lies on, and where a drive may be written."""
+
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from topoprobe.microbench.mounts import Storage, file_system_of, storage_under
+import pytest
+
+from topoprobe.measure.devices.storage.mounts import (
+    Storage,
+    file_system_of,
+    folder_on,
+    storage_under,
+)
 
 MOUNTINFO = """\
 22 1 254:2 / / rw,relatime shared:1 - ext4 /dev/vda2 rw
@@ -31,9 +41,8 @@ def test_file_system_without_mounts_is_unknown() -> None:
     assert file_system_of("", "254:2", "/tmp") is None
 
 
-def test_storage_under_a_partition_names_the_whole_drive(tmp_path: Path) -> None:
-    import os
-
+def fake_root(tmp_path: Path, points: tuple[str, ...] = ("/",)) -> Path:
+    """Make a machine on which all folders lie on a partition of nvme0n1, mounted at `points`."""
     number = tmp_path.stat().st_dev
     numbers = f"{os.major(number)}:{os.minor(number)}"
     partition = tmp_path / "sys/devices/nvme0n1/nvme0n1p2"
@@ -42,8 +51,33 @@ def test_storage_under_a_partition_names_the_whole_drive(tmp_path: Path) -> None
     (tmp_path / "sys/dev/block").mkdir(parents=True)
     (tmp_path / "sys/dev/block" / numbers).symlink_to(partition)
     (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/mountinfo").write_text(f"1 0 {numbers} / / rw - xfs /dev/x rw\n")
-    assert storage_under(tmp_path, root=tmp_path) == Storage("xfs", "nvme0n1")
+    lines = (f"1 0 {numbers} / {point} rw - xfs /dev/x rw\n" for point in points)
+    (tmp_path / "proc/self/mountinfo").write_text("".join(lines))
+    return tmp_path
+
+
+def test_storage_under_a_partition_names_the_whole_drive(tmp_path: Path) -> None:
+    assert storage_under(tmp_path, root=fake_root(tmp_path)) == Storage("xfs", "nvme0n1")
+
+
+def test_folder_on_a_drive_is_the_preferred_one_or_a_mount(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    root = fake_root(tmp_path, ("/nonexistent", str(mount)))
+    assert folder_on(("nvme0n1",), tmp_path, root) == tmp_path
+    assert folder_on(("nvme0n1",), tmp_path / "gone", root) == mount
+
+
+def test_folder_on_a_drive_that_holds_no_mount_is_none(tmp_path: Path) -> None:
+    assert folder_on(("nvme1n1",), tmp_path, fake_root(tmp_path, (str(tmp_path),))) is None
+
+
+def test_folder_on_a_drive_that_may_not_be_written_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = fake_root(tmp_path, (str(tmp_path),))
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    assert folder_on(("nvme0n1",), tmp_path, root) is None
 
 
 def test_storage_in_memory_says_so_and_is_named_by_its_file_system() -> None:

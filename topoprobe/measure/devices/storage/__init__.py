@@ -1,0 +1,1 @@
+"""Drives: where they are mounted, and a scratch file on them."""
