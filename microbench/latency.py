@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,6 @@ from topoprobe.measure.devices.cpu.buffer import CpuBuffer, fill_floats
 from topoprobe.measure.devices.cpu.device import CpuDevice, CpuStream
 from topoprobe.measure.devices.cpu.libraries import numba_gap
 from topoprobe.measure.devices.cpu.ring import fill_ring
-from topoprobe.measure.devices.cpu.stream import ARRAYS_MOVED, SCALAR
 from topoprobe.measure.series import Quantity, Trial, collect, require_any, skipped
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Series
@@ -27,18 +26,55 @@ from .sizes import ArraySize, array_size
 
 _IDLE_HOPS = 200_000
 _CHUNK_HOPS = 20_000
-_WINDOW_S = 0.15
+_WINDOW_S = {"quick": 0.1}
+_LONG_WINDOW_S = 0.15
 # Two rates at once, counted in chunks of milliseconds, scatter more than one alone.
 _LOADED_STEADY_RATIO = 0.05
 # The ring is built once and only read, so that it may be larger than the suite's arrays.
 _RING_SCALE = 2
-# A load thread triads blocks of 32 KiB per array (a few microseconds) and then spins so many turns
-# (about a nanosecond each): from a light load to as much as it can.
 _BLOCK = 4096
 _LOAD_ARRAY_BYTES = 64 << 20
 _LOAD_CHUNK = 1 << 20
-_SPINS_BY_LEVEL = {"quick": (30_000, 8_000, 2_500, 0)}
 _ALL_SPINS = (120_000, 60_000, 30_000, 15_000, 8_000, 4_000, 2_000, 1_000, 500, 0)
+_SOME_SPINS = (8_000, 2_500, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What the load threads do: `number` as `paced` wants it, and the arrays moved, as counted."""
+
+    name: str
+    number: int
+    num_arrays: int
+
+
+MIXES = (Mix("reads", 0, 1), Mix("2:1", 1, 3), Mix("1:1", 2, 2), Mix("writes", 3, 1))
+"""Reads to writes. All stores go past the cache, so that no line is read to be overwritten."""
+
+_CURVE_MIX = "2:1"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A load: one of a mix, slowed by turns of spinning after each block of 32 KiB per array.
+
+    A turn takes about a nanosecond and a block some microseconds. Numbers go through all mixes.
+    """
+
+    number: int
+    mix: Mix
+    num_spins: int
+
+
+def levels(suite: str) -> tuple[Level, ...]:
+    """Return the loads of a suite, for each mix from a light one to as much as it can."""
+    spins: Mapping[str, tuple[int, ...]] = {}
+    if suite == "quick":
+        spins = {mix.name: _SOME_SPINS if mix.name == _CURVE_MIX else (0,) for mix in MIXES}
+    elif suite == "standard":
+        spins = {mix.name: _SOME_SPINS for mix in MIXES if mix.name != _CURVE_MIX}
+    loads = [(mix, num) for mix in MIXES for num in spins.get(mix.name, _ALL_SPINS)]
+    return tuple(Level(number, mix, num) for number, (mix, num) in enumerate(loads))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +83,8 @@ class LatencyBenchmark:
 
     name: str = "cpu.latency"
     summary: str = "Measure memory latency by pointer chase, idle and under load."
-    revision: int = 1
-    seconds: float = 12.0
+    revision: int = 2
+    seconds: float = 8.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Ask for numba: Python itself cannot chase pointers."""
@@ -104,26 +140,28 @@ def _idle(chaser: _Chaser, context: Context) -> tuple[Series, ...]:
 
 def _loaded(device: CpuDevice, chaser: _Chaser, context: Context) -> tuple[Series, ...]:
     cpus = device.cpus[1:]
-    levels = _SPINS_BY_LEVEL.get(context.budget.suite, _ALL_SPINS)
-    quantities = [_quantities(level, len(cpus), chaser.size) for level in range(len(levels))]
+    loads = levels(context.budget.suite)
+    quantities = [_quantities(level, len(cpus), chaser.size) for level in loads]
     if not cpus:
         reason = "one CPU only: nothing can load the memory while it waits"
         return tuple(skipped(one, reason) for pair in quantities for one in pair)
-    with _load_threads(device, cpus) as loads:
+    window_s = _WINDOW_S.get(context.budget.suite, _LONG_WINDOW_S)
+    with _load_threads(device, cpus) as threads:
         return collect(
             context,
             [
-                Trial(pair, _at_level(device, chaser, loads, num_spins))
-                for pair, num_spins in zip(quantities, levels, strict=True)
+                Trial(pair, _at_level(device, chaser, threads, level, window_s))
+                for pair, level in zip(quantities, loads, strict=True)
             ],
             tolerance_ratio=_LOADED_STEADY_RATIO,
         )
 
 
-def _quantities(level: int, num_threads: int, size: ArraySize) -> tuple[Quantity, Quantity]:
+def _quantities(level: Level, num_threads: int, size: ArraySize) -> tuple[Quantity, Quantity]:
     factors = {
         "device": "host",
-        "level": level,
+        "level": level.number,
+        "mix": level.mix.name,
         "load_threads": num_threads,
         **size.factors("ring_bytes"),
     }
@@ -148,6 +186,7 @@ def _load_threads(device: CpuDevice, cpus: tuple[int, ...]) -> Iterator[list[_Lo
             arrays = [CpuBuffer(_LOAD_ARRAY_BYTES, "host").view("float64") for _ in range(3)]
             for seed, array in enumerate(arrays):
                 stream.launch(fill_floats, array, seed)
+            stream.launch(_compile, arrays)
             parts = tuple(
                 tuple(array[start : start + _LOAD_CHUNK] for array in arrays)
                 for start in range(0, arrays[0].size, _LOAD_CHUNK)
@@ -157,22 +196,32 @@ def _load_threads(device: CpuDevice, cpus: tuple[int, ...]) -> Iterator[list[_Lo
         yield threads
 
 
+def _compile(arrays: list[NDArray[Any]]) -> None:
+    from topoprobe.measure.devices.cpu.vector_loops import paced
+
+    paced(0, *(array[:_BLOCK] for array in arrays), _BLOCK, 0)
+
+
 def _at_level(
-    device: CpuDevice, chaser: _Chaser, loads: list[_LoadThread], num_spins: int
+    device: CpuDevice,
+    chaser: _Chaser,
+    threads: list[_LoadThread],
+    level: Level,
+    window_s: float,
 ) -> Callable[[], tuple[float, float]]:
     """Return a measurement of (seconds per hop, load in bytes per second)."""
     from topoprobe.measure.devices.cpu import vector_loops
 
-    paced_triad: Callable[..., Any] = vector_loops.paced_triad
+    paced: Callable[..., Any] = vector_loops.paced
+    moved = level.mix.num_arrays * _LOAD_CHUNK * 8
 
     def load_lane(thread: _LoadThread) -> Lane:
         turn = iter(_endless(thread.parts))
 
         def enqueue(stream: Stream) -> None:
-            stream.launch(paced_triad, *next(turn), SCALAR, _BLOCK, num_spins)
+            stream.launch(paced, level.mix.number, *next(turn), _BLOCK, level.num_spins)
 
-        moved = ARRAYS_MOVED["triad"] * _LOAD_CHUNK * 8
-        return Lane(device, thread.stream, enqueue, float(moved), num_queued=2)
+        return Lane(device, thread.stream, enqueue, float(moved))
 
     def chase_lane(stream: Stream) -> None:
         stream.launch(chaser.walk, _CHUNK_HOPS)
@@ -180,9 +229,9 @@ def _at_level(
     def measure() -> tuple[float, float]:
         flows = [
             [Lane(device, chaser.stream, chase_lane, float(_CHUNK_HOPS), num_queued=4)],
-            [load_lane(thread) for thread in loads],
+            [load_lane(thread) for thread in threads],
         ]
-        hops_per_s, load = run_together(flows, _WINDOW_S, clock=time.monotonic, pause=time.sleep)
+        hops_per_s, load = run_together(flows, window_s, clock=time.monotonic, pause=time.sleep)
         return 1.0 / hops_per_s, load
 
     return measure

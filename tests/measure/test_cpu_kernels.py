@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,9 +38,14 @@ def floats(num_bytes: int, dtype: str, seed: int) -> NDArray[Any]:
 def test_stream_variant_writes_what_numpy_computes(variant: StreamVariant, kernel: str) -> None:
     if variant.missing is not None:
         pytest.skip(variant.missing)
+    if kernel not in variant.kernels:
+        pytest.skip(f"{variant.name} has no {kernel}")
     out, x, y = (floats(1 << 16, "float64", seed) for seed in range(3))
     variant.kernels[kernel](out, x, y, SCALAR)
-    np.testing.assert_allclose(out, expected(kernel, x, y, SCALAR), rtol=1e-15)
+    if kernel == "read":
+        assert out[0] == pytest.approx(x.sum(), rel=1e-12)
+    else:
+        np.testing.assert_allclose(out, expected(kernel, x, y, SCALAR), rtol=1e-15)
 
 
 @pytest.mark.parametrize("width", [16, 32, 64])
@@ -64,10 +71,23 @@ def test_multiply_add_sums_all_lanes(width: int, dtype: str) -> None:
     assert total == pytest.approx(wanted.sum(), rel=1e-5)
 
 
-def test_paced_triad_writes_every_block() -> None:
+@pytest.mark.parametrize(
+    ("mix", "wanted"),
+    [
+        (0, lambda out, x, y: out),
+        (1, lambda out, x, y: x + 0.4 * y),
+        (2, lambda out, x, y: x),
+        (3, lambda out, x, y: np.full_like(x, 0.4)),
+    ],
+    ids=["reads", "2:1", "1:1", "writes"],
+)
+def test_paced_mix_goes_through_every_block(mix: int, wanted: Callable[..., NDArray[Any]]) -> None:
     out, x, y = (floats(1 << 16, "float64", seed) for seed in range(3))
-    vector_loops.paced_triad(out, x, y, SCALAR, 1024, 10)
-    np.testing.assert_allclose(out, x + SCALAR * y, rtol=1e-15)
+    before = out.copy()
+    total = vector_loops.paced(mix, out, x, y, 1024, 0)
+    np.testing.assert_allclose(out, wanted(before, x, y), rtol=1e-15)
+    if mix == 0:
+        assert total == pytest.approx(x.sum() + 1.0, rel=1e-12)
 
 
 def test_widest_vector_is_a_register_width() -> None:
@@ -122,6 +142,29 @@ def test_team_slices_cover_the_array_at_page_borders(num_threads: int) -> None:
         np.testing.assert_array_equal(np.concatenate(parts), array)
         assert len(parts) == num_threads
         assert all(part.size % 512 == 0 for part in parts)
+
+
+def test_team_run_of_several_passes_gives_the_time_of_one() -> None:
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        done.append(number)
+        time.sleep(0.01)
+
+    with Team(CpuDevice(available_cpus()), 1) as team:
+        began_s = time.monotonic()
+        pass_s = team.run(work, [(4,)], 3)
+        elapsed_s = time.monotonic() - began_s
+    assert done == [4, 4, 4]
+    assert 0.01 <= pass_s <= elapsed_s / 3
+
+
+def test_team_passes_outweigh_the_starting_of_all_threads() -> None:
+    cpu = available_cpus()[0]
+    with Team(CpuDevice((cpu,)), 1) as team:
+        assert [team.passes_for(pass_s) for pass_s in (0.001, 0.03, 0.1)] == [40, 2, 1]
+    with Team(CpuDevice((cpu,) * 20), 20) as team:
+        assert team.passes_for(0.001) == 60
 
 
 def test_team_run_raises_what_a_kernel_raises() -> None:

@@ -26,10 +26,16 @@ def machine(cache_bytes: int | None = 8 * MIB) -> MachineDocument:
     )
 
 
-def context(memory_bytes: int, *, num_samples: int = 3, cpus: tuple[int, ...] = ()) -> Context:
+def context(
+    memory_bytes: int,
+    *,
+    num_samples: int = 3,
+    cpus: tuple[int, ...] = (),
+    suite: str = "quick",
+) -> Context:
     """Return a context with little time and memory."""
     return Context(
-        budget=Budget("quick", num_samples, 0.5, memory_bytes),
+        budget=Budget(suite, num_samples, 0.5, memory_bytes),
         clock=time.monotonic,
         conditions=lambda: None,
         cpus=cpus or available_cpus(),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 
 from tests.microbench.context import MIB, context, machine
+from topoprobe.measure.devices.cpu import team
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.statistics import steady_values
 from topoprobe.microbench import compute, latency, roofline, stream
@@ -15,6 +17,12 @@ from topoprobe.records.results import Series
 
 CPUS = available_cpus()
 COUNTS = {1, len(CPUS)}
+
+
+@pytest.fixture(autouse=True)
+def short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team, "_MIN_SAMPLE_S", 1e-4)
+    monkeypatch.setattr(team, "_MIN_SAMPLE_S_PER_THREAD", 0.0)
 
 
 def factor_values(series: Iterable[Series], name: str, factor: str) -> set[object]:
@@ -33,24 +41,44 @@ def test_stream_measures_kernels_threads_and_variants() -> None:
     series = stream.StreamBenchmark().run(machine(), context(6 * MIB)).series
     require_measured(series)
     assert {one.name for one in series} == {
-        f"stream.{k}" for k in ("copy", "scale", "add", "triad")
+        f"stream.{k}" for k in ("copy", "triad", "read", "write")
     }
     assert factor_values(series, "stream.triad", "threads") == COUNTS
     assert {"numpy", "numba", "numba_nt"} <= factor_values(series, "stream.triad", "variant")
-    assert factor_values(series, "stream.add", "array_bytes") == {2 * MIB}
-    assert factor_values(series, "stream.add", "cache_ratio") == {0.25}
+    assert "numba" not in factor_values(series, "stream.read", "variant")
+    assert factor_values(series, "stream.read", "array_bytes") == {2 * MIB}
+    assert factor_values(series, "stream.read", "cache_ratio") == {0.25}
 
 
-def test_stream_wrong_result_fails_the_series(monkeypatch: pytest.MonkeyPatch) -> None:
-    def one_element_short(out: object, x: object, y: object, scalar: float) -> None:
-        out[:-1] = x[:-1]  # type: ignore[index]
+def test_stream_longer_suite_measures_all_kernels() -> None:
+    series = stream.StreamBenchmark().run(machine(), context(6 * MIB, suite="full")).series
+    assert {one.name for one in series} == {f"stream.{kernel}" for kernel in stream.ARRAYS_MOVED}
 
-    broken = stream.StreamVariant("broken", dict.fromkeys(stream.ARRAYS_MOVED, one_element_short))
+
+def one_element_short(out: Any, x: Any, y: object, scalar: float) -> None:
+    out[:-1] = x[:-1]
+
+
+def sum_of_all_but_one(out: Any, x: Any, y: object, scalar: float) -> None:
+    out[0] = x[1:].sum()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "wrong", "reason"),
+    [
+        ("copy", one_element_short, "not what numpy computes"),
+        ("read", sum_of_all_but_one, "the sum is"),
+    ],
+)
+def test_stream_wrong_result_fails_the_series(
+    kernel: str, wrong: Callable[..., None], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = stream.StreamVariant("broken", {kernel: wrong})
     monkeypatch.setattr(stream, "stream_variants", lambda: (broken,))
-    monkeypatch.setattr(stream, "ARRAYS_MOVED", {"copy": 2})
+    monkeypatch.setattr(stream, "_KERNELS", {"quick": (kernel,)})
     series = stream.StreamBenchmark().run(machine(), context(6 * MIB, cpus=CPUS[:1])).series
     assert [one.status for one in series] == [Status.FAILED]
-    assert "not what numpy computes" in series[0].reason
+    assert reason in series[0].reason
 
 
 def test_stream_variant_not_installed_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,18 +92,31 @@ def test_stream_variant_not_installed_is_skipped(monkeypatch: pytest.MonkeyPatch
 
 
 def test_latency_pairs_latency_and_load_at_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "_WINDOW_S", 0.03)
+    monkeypatch.setattr(latency, "_WINDOW_S", {"quick": 0.03})
     monkeypatch.setattr(latency, "_IDLE_HOPS", 2000)
     monkeypatch.setattr(latency, "_CHUNK_HOPS", 2000)
     monkeypatch.setattr(latency, "_LOAD_ARRAY_BYTES", 2 * MIB)
     monkeypatch.setattr(latency, "_LOAD_CHUNK", 1 << 16)
-    monkeypatch.setattr(latency, "_SPINS_BY_LEVEL", {"quick": (1000, 0)})
+    reads, triads = latency.MIXES[:2]
+    loads = (latency.Level(0, reads, 1000), latency.Level(1, triads, 0))
+    monkeypatch.setattr(latency, "levels", lambda suite: loads)
     series = latency.LatencyBenchmark().run(machine(), context(4 * MIB)).series
     assert factor_values(series, "latency.idle", "ring_bytes") == {2 * MIB}
     assert factor_values(series, "latency.loaded", "level") == {0, 1}
     assert factor_values(series, "latency.load", "level") == {0, 1}
+    assert factor_values(series, "latency.load", "mix") == {"reads", "2:1"}
     if len(CPUS) > 1:
         require_measured(series)
+
+
+@pytest.mark.parametrize("suite", ["quick", "standard", "full"])
+def test_latency_levels_load_with_every_mix_and_number_through(suite: str) -> None:
+    loads = latency.levels(suite)
+    assert [load.number for load in loads] == list(range(len(loads)))
+    assert {load.mix.name for load in loads if load.num_spins == 0} == {
+        mix.name for mix in latency.MIXES
+    }
+    assert sum(load.mix.name == "2:1" for load in loads) >= 3
 
 
 def test_latency_on_one_cpu_skips_the_load() -> None:
@@ -100,6 +141,7 @@ def test_roofline_rises_with_intensity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roofline, "_ROUNDS", {"quick": (1, 64)})
     series = roofline.RooflineBenchmark().run(machine(), context(2 * MIB)).series
     require_measured(series)
+    assert factor_values(series, "roofline", "threads") == {len(CPUS)}
     best = {
         (one.factors["dtype"], one.factors["intensity"]): max(steady_values(one)) for one in series
     }

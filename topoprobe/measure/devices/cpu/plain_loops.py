@@ -39,6 +39,13 @@ def triad(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) ->
 
 
 @compiled
+def write(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set all of ``out`` to the scalar."""
+    for i in range(out.size):
+        out[i] = scalar
+
+
+@compiled
 def chase(ring: NDArray[np.uint64], start: int, num_hops: int) -> int:
     """Follow a ring of indices, each load depending on the one before.
 

@@ -1,4 +1,4 @@
-"""STREAM's four kernels in competing variants, each a function on slices run by one thread."""
+"""STREAM's kernels, a read and a write, in competing variants; one thread runs one on slices."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 from topoprobe.measure.devices.cpu.libraries import has_module
 
 Kernel = Callable[[NDArray[Any], NDArray[Any], NDArray[Any], float], object]
-"""``kernel(out, x, y, scalar)`` writes all of `out`."""
+"""``kernel(out, x, y, scalar)`` writes all of `out`; only ``read`` writes no more than a sum."""
 
-ARRAYS_MOVED: Mapping[str, int] = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
+ARRAYS_MOVED: Mapping[str, int] = {
+    "copy": 2,
+    "scale": 2,
+    "add": 3,
+    "triad": 3,
+    "read": 1,
+    "write": 1,
+}
 """Arrays read or written by each kernel, as STREAM counts them (lines fetched to be overwritten
 do not count) [stream]_.
 
@@ -26,7 +33,7 @@ SCALAR = 0.4
 
 @dataclass(frozen=True, slots=True)
 class StreamVariant:
-    """One way to do the four kernels.
+    """One way to do the kernels.
 
     Attributes
     ----------
@@ -34,7 +41,8 @@ class StreamVariant:
         ``numpy``, ``torch``, ``numba`` (plain loops), ``numba_nt`` (stores past the cache) or
         ``numba_nt512`` (the same with vectors of 512 bits).
     kernels : mapping
-        By name; empty where it cannot run.
+        By name; empty where it cannot run. A plain loop has no ``read``: a compiler that keeps the
+        order of additions makes one slow chain of it.
     missing : str or None
         Why it cannot run here.
     """
@@ -47,16 +55,16 @@ class StreamVariant:
 def stream_variants() -> tuple[StreamVariant, ...]:
     """Return all variants; those that cannot run here say why."""
     return (
-        StreamVariant("numpy", {"copy": _copy, "scale": _scale, "add": _add, "triad": _triad}),
+        StreamVariant("numpy", _NUMPY_KERNELS),
         *_numba_variants(),
         _torch_variant(),
     )
 
 
 def expected(kernel: str, x: NDArray[Any], y: NDArray[Any], scalar: float) -> NDArray[Any]:
-    """Return what a kernel has to write, by numpy."""
+    """Return what a kernel has to write, by numpy; for ``read`` the first element counts."""
     out = np.empty_like(x)
-    {"copy": _copy, "scale": _scale, "add": _add, "triad": _triad}[kernel](out, x, y, scalar)
+    _NUMPY_KERNELS[kernel](out, x, y, scalar)
     return out
 
 
@@ -78,6 +86,24 @@ def _triad(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -
     np.add(out, x, out=out)
 
 
+def _read(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    out[0] = np.sum(x)
+
+
+def _write(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    out[:] = scalar
+
+
+_NUMPY_KERNELS: Mapping[str, Kernel] = {
+    "copy": _copy,
+    "scale": _scale,
+    "add": _add,
+    "triad": _triad,
+    "read": _read,
+    "write": _write,
+}
+
+
 def _numba_variants() -> tuple[StreamVariant, ...]:
     if not has_module("numba"):
         reason = "numba is not installed; pip install 'topoprobe[bench]'"
@@ -85,7 +111,9 @@ def _numba_variants() -> tuple[StreamVariant, ...]:
     from topoprobe.measure.devices.cpu import plain_loops, vector_loops
     from topoprobe.measure.devices.cpu.jit import widest_vector_bytes
 
-    plain = StreamVariant("numba", {name: getattr(plain_loops, name) for name in ARRAYS_MOVED})
+    plain = StreamVariant(
+        "numba", {name: getattr(plain_loops, name) for name in ARRAYS_MOVED if name != "read"}
+    )
     widths = {"numba_nt": 32, "numba_nt512": 64}
     return (
         plain,
@@ -117,4 +145,11 @@ def _torch_variant() -> StreamVariant:
     def triad(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
         torch.add(torch.from_numpy(x), torch.from_numpy(y), alpha=scalar, out=torch.from_numpy(out))
 
-    return StreamVariant("torch", {"copy": copy, "scale": scale, "add": add, "triad": triad})
+    def read(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+        out[0] = torch.sum(torch.from_numpy(x))
+
+    def write(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+        torch.from_numpy(out).fill_(scalar)
+
+    kernels = (copy, scale, add, triad, read, write)
+    return StreamVariant("torch", {kernel.__name__: kernel for kernel in kernels})

@@ -10,7 +10,7 @@ accepts: the loops do not look, and take whole groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,17 @@ class _Vectors:
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
         return self.builder.call(function, [x, y, z])
 
+    def sum_of(self, chains: Sequence[Any]) -> Any:
+        """Emit the sum of all lanes of all vectors."""
+        total = chains[0]
+        for chain in chains[1:]:
+            total = self.builder.fadd(total, chain)
+        result = ir.Constant(self.element, 0.0)
+        for lane in range(self.num_lanes):
+            index = ir.Constant(ir.IntType(32), lane)
+            result = self.builder.fadd(result, self.builder.extract_element(total, index))
+        return result
+
     def _pointer(self, array: Any, index: Any, step: int) -> Any:
         offset = self.builder.add(index, ir.Constant(index.type, step * self.num_lanes))
         return self.builder.bitcast(self.builder.gep(array, [offset]), self.type.as_pointer())
@@ -165,6 +176,45 @@ _triad = _stream_intrinsic(
 )
 
 
+@_intrinsic
+def _sum(typing: Any, x: Any, count: Any, width: Any) -> Any:
+    """Return the sum of all elements, added up in one chain per vector of two cache lines."""
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vectors = _Vectors(context, builder, x.dtype, width.literal_value)
+        data = _data(context, builder, signature.args[0], values[0])
+        num_chains = 2 * _LINE_BYTES // vectors.vector_bytes
+        nothing = vectors.splat(ir.Constant(vectors.element, 0.0))
+        chains = [cgutils.alloca_once_value(builder, nothing) for _ in range(num_chains)]
+        with _for_steps(builder, values[1], num_chains * vectors.num_lanes) as (index, _):
+            for ahead_bytes in (_PREFETCH_BYTES, _PREFETCH_BYTES + _LINE_BYTES):
+                vectors.prefetch(data, index, ahead_bytes)
+            for number, chain in enumerate(chains):
+                loaded = vectors.load(data, index, number)
+                builder.store(builder.fadd(builder.load(chain), loaded), chain)
+        return vectors.sum_of([builder.load(chain) for chain in chains])
+
+    return x.dtype(x, types.intp, width), emit
+
+
+@_intrinsic
+def _fill(typing: Any, out: Any, scalar: Any, count: Any, width: Any) -> Any:
+    """Write a number to all elements, past the cache."""
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vectors = _Vectors(context, builder, out.dtype, width.literal_value)
+        target = _data(context, builder, signature.args[0], values[0])
+        number = vectors.splat(values[1])
+        num_vectors = _LINE_BYTES // vectors.vector_bytes
+        with _for_steps(builder, values[2], num_vectors * vectors.num_lanes) as (index, _):
+            for turn in range(num_vectors):
+                vectors.store(number, target, index, turn, nontemporal=True)
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(out, out.dtype, types.intp, width), emit
+
+
 @compiled
 def copy_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
     """Set ``out = x``, past the cache, with vectors of 32 bytes."""
@@ -187,6 +237,18 @@ def add_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -
 def triad_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
     """Set ``out = x + scalar * y``, past the cache, with vectors of 32 bytes."""
     _triad(out, x, y, scalar, out.size, 32)
+
+
+@compiled
+def read_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out[0]`` to the sum of ``x``, with vectors of 32 bytes."""
+    out[0] = _sum(x, x.size, 32)
+
+
+@compiled
+def write_32(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set all of ``out`` to the scalar, past the cache, with vectors of 32 bytes."""
+    _fill(out, scalar, out.size, 32)
 
 
 @compiled
@@ -214,28 +276,58 @@ def triad_64(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float)
 
 
 @compiled
-def paced_triad(
+def read_64(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set ``out[0]`` to the sum of ``x``, with vectors of 64 bytes."""
+    out[0] = _sum(x, x.size, 64)
+
+
+@compiled
+def write_64(out: NDArray[Any], x: NDArray[Any], y: NDArray[Any], scalar: float) -> None:
+    """Set all of ``out`` to the scalar, past the cache, with vectors of 64 bytes."""
+    _fill(out, scalar, out.size, 64)
+
+
+@compiled
+def paced(
+    mix: int,
     out: NDArray[Any],
     x: NDArray[Any],
     y: NDArray[Any],
-    scalar: float,
     num_block: int,
     num_spins: int,
-) -> int:
-    """Do the triad in blocks of `num_block` elements and spin `num_spins` turns after each.
+) -> float:
+    """Move blocks of `num_block` elements and spin `num_spins` turns after each.
+
+    Parameters
+    ----------
+    mix : int
+        How many arrays are read and written: 0 reads one, 1 reads two and writes one (triad),
+        2 reads one and writes one (copy), 3 writes one.
+    out, x, y : ndarray, equal shape
+        The arrays; their size is a multiple of `num_block`.
+    num_block, num_spins : int
+        Sizes of the turns.
 
     Returns
     -------
-    int
-        The state of the spinning, so that it cannot be optimised away.
+    float
+        What was read and the state of the spinning, so that neither can be optimised away.
     """
     state = np.uint64(1)
+    total = 0.0
     for start in range(0, out.size, num_block):
         end = start + num_block
-        _triad(out[start:end], x[start:end], y[start:end], scalar, num_block, 32)
+        if mix == 0:
+            total += _sum(x[start:end], num_block, 32)
+        elif mix == 1:
+            _triad(out[start:end], x[start:end], y[start:end], 0.4, num_block, 32)
+        elif mix == 2:
+            _copy(out[start:end], x[start:end], x[start:end], 0.4, num_block, 32)
+        else:
+            _fill(out[start:end], 0.4, num_block, 32)
         for _ in range(num_spins):
             state = state * np.uint64(6364136223846793005) + np.uint64(1)
-    return int(state)
+    return total + float(state)
 
 
 @_intrinsic
@@ -255,14 +347,7 @@ def _multiply_add(
         with cgutils.for_range(builder, values[3]):
             for chain in chains:
                 builder.store(vectors.fma(builder.load(chain), factor, offset), chain)
-        total = builder.load(chains[0])
-        for chain in chains[1:]:
-            total = builder.fadd(total, builder.load(chain))
-        result = ir.Constant(vectors.element, 0.0)
-        for lane in range(vectors.num_lanes):
-            index = ir.Constant(ir.IntType(32), lane)
-            result = builder.fadd(result, builder.extract_element(total, index))
-        return result
+        return vectors.sum_of([builder.load(chain) for chain in chains])
 
     return start.dtype(start, start.dtype, start.dtype, types.intp, width), emit
 
