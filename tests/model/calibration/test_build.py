@@ -71,6 +71,24 @@ def test_loaded_latency_is_paired_by_level_and_ordered_by_load() -> None:
     assert points == pytest.approx([130e-9, 150e-9], rel=0.01)
 
 
+def test_loaded_latency_of_several_mixes_is_the_curve_with_the_most_levels() -> None:
+    levels = [("reads", 0, 110e-9), ("2:1", 1, 150e-9), ("2:1", 2, 130e-9), ("writes", 3, 170e-9)]
+    document = calibrated(
+        series("latency.idle", 100e-9, "s", ring_bytes=1 << 20),
+        *(
+            one
+            for mix, level, latency_s in levels
+            for one in (
+                series("latency.loaded", latency_s, "s", level=level, mix=mix, ring_bytes=1),
+                series("latency.load", 1e9 * (9 - level), level=level, mix=mix, ring_bytes=1),
+            )
+        ),
+    )
+    (contention,) = document.contention
+    points = [point.latency_s.value for point in contention.loaded_latency]
+    assert points == pytest.approx([130e-9, 150e-9], rel=0.01)
+
+
 def test_swap_law_recovers_latency_and_bandwidth() -> None:
     alpha, beta = 2e-6, 1 / 8e9
     sizes = (16 << 10, 64 << 10, 256 << 10, 1 << 20)

@@ -11,6 +11,7 @@ from topoprobe.records.calibration import (
     StorageRate,
     StreamRate,
 )
+from topoprobe.records.results import Factor
 
 STREAM_KERNELS = ("copy", "scale", "add", "triad", "read", "write")
 
@@ -48,9 +49,16 @@ def memory_latency(readings: Readings, device: str) -> Estimate | None:
 
 
 def loaded_latency(readings: Readings, device: str) -> tuple[LoadedLatencyPoint, ...]:
-    """Pair latency and load of each level, ordered by load."""
-    points = []
+    """Pair latency and load of each level, ordered by load.
+
+    Of several mixes of reads and writes, the one with the most levels: points of different mixes
+    lie on different curves.
+    """
+    mixes: dict[Factor | None, list[Reading]] = {}
     for latency in readings.select("latency.loaded", device=device):
+        mixes.setdefault(latency.factors.get("mix"), []).append(latency)
+    points = []
+    for latency in max(mixes.values(), key=len, default=[]):
         loads = readings.select("latency.load", device=device, level=latency.factors["level"])
         points += [
             LoadedLatencyPoint(load_bytes_per_s=measured(load), latency_s=measured(latency))
