@@ -14,9 +14,9 @@ __device__ inline unsigned long long grid_num_threads() {
     return static_cast<unsigned long long>(gridDim.x) * blockDim.x;
 }
 
-// Word `index` of the pattern that belongs to `seed`. The finalizer of SplitMix64 [steele2014]: every word differs
-// from its neighbours and from the same word under another seed, so that a transfer that is shifted,
-// stale or partly missing cannot look right, and links and memory see no compressible data.
+// Word `index` of the pattern that belongs to `seed`. The finalizer of SplitMix64 [steele2014]: every word
+// differs from its neighbours and from the same word under another seed, so that a transfer that is
+// shifted, stale or partly missing cannot look right, and links and memory see no compressible data.
 __device__ inline unsigned long long pattern_word(unsigned long long seed, unsigned long long index) {
     unsigned long long word = seed + (index + 1) * 0x9e3779b97f4a7c15ull;
     word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9ull;
@@ -57,7 +57,7 @@ __device__ inline unsigned int sm_index() {
 #endif
 }
 
-// Let the thread's warp rest: for twice as long at most, and never longer than 1 ms (compute capability 7.0 on).
+// Let the thread's warp rest: for twice as long at most, and never longer than 1 ms.
 __device__ inline void rest_ns(unsigned int ns) {
 #ifdef __CUDACC__
     asm volatile("nanosleep.u32 %0;" ::"r"(ns));

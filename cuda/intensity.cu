@@ -1,13 +1,13 @@
-// Arithmetic per byte, from memory-bound to compute-bound: multiply-adds on data that is read and written once.
-//   data [num_vectors] vectors    16 bytes each: 4 fp32, 2 fp64, or 4 pairs of fp16 or of bf16; updated in place
+// Arithmetic per byte, from memory-bound to compute-bound: multiply-adds on data read and written once.
+//   data [num_vectors] vectors    16 bytes each: 4 fp32, 2 fp64, 4 pairs of fp16 or bf16; updated in place
 //   num_vectors uint64            length, a multiple of 4
 //   scale, shift                  one value of the type; a pair is passed twice in one uint32
 //   num_rounds uint32             multiply-adds per element, x = x * scale + shift, of 2 flop each
 //   launch  1-D, any number of blocks and threads (a grid-stride loop); 8 blocks of 256 per SM fill it
-// A thread carries 8 independent chains, so that no chain's latency is waited for, and 16 rounds of them to a turn of
-// the loop, so that counting it costs little: use multiples of 16 where arithmetic is the limit. With scale -1 and
-// shift 3, x -> 3 - x keeps values in [1, 2], is exact in all four types, and is undone by the next round.
-// bf16 needs compute capability 8.0; compiled for an older one, the file has no such kernel.
+// A thread carries 8 independent chains, so that no chain's latency is waited for, and 16 rounds of them to
+// a turn of the loop, so that counting it costs little: use multiples of 16 where arithmetic is the limit.
+// With scale -1 and shift 3, x -> 3 - x keeps values in [1, 2], is exact in all four types, and is undone
+// by the next round. bf16 needs compute capability 8.0; below, the file has no such kernel.
 #include "common.cuh"
 
 static constexpr unsigned int NUM_CHAINS = 8;
@@ -79,14 +79,14 @@ extern "C" __global__ void intensity_fp64(void* data, double scale, double shift
     update(static_cast<Vector<double>*>(data), scale, shift, num_rounds, num_vectors);
 }
 
-extern "C" __global__ void intensity_fp16(void* data, unsigned int scale, unsigned int shift, unsigned int num_rounds,
-                                          unsigned long long num_vectors) {
+extern "C" __global__ void intensity_fp16(void* data, unsigned int scale, unsigned int shift,
+                                          unsigned int num_rounds, unsigned long long num_vectors) {
     update(static_cast<Vector<Fp16Pair>*>(data), {scale}, {shift}, num_rounds, num_vectors);
 }
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
-extern "C" __global__ void intensity_bf16(void* data, unsigned int scale, unsigned int shift, unsigned int num_rounds,
-                                          unsigned long long num_vectors) {
+extern "C" __global__ void intensity_bf16(void* data, unsigned int scale, unsigned int shift,
+                                          unsigned int num_rounds, unsigned long long num_vectors) {
     update(static_cast<Vector<Bf16Pair>*>(data), {scale}, {shift}, num_rounds, num_vectors);
 }
 #endif

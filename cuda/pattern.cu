@@ -16,10 +16,11 @@ extern "C" __global__ void pattern_fill(unsigned long long* words, unsigned long
         words[i] = pattern_word(seed, first_index + i);
 }
 
-// Random floating-point numbers in [1, 2) instead, one to four in a word: neither NaN nor denormal for arithmetic.
+// Random numbers in [1, 2) instead, one to four in a word: neither NaN nor denormal for arithmetic.
 extern "C" __global__ void pattern_fill_floats(unsigned long long* words, unsigned long long seed,
                                                unsigned long long first_index, unsigned long long num_words,
-                                               unsigned long long mantissa_word, unsigned long long one_word) {
+                                               unsigned long long mantissa_word,
+                                               unsigned long long one_word) {
     for (unsigned long long i = grid_thread(); i < num_words; i += grid_num_threads())
         words[i] = (pattern_word(seed, first_index + i) & mantissa_word) | one_word;
 }

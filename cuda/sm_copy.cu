@@ -7,7 +7,8 @@
 
 static constexpr unsigned int NUM_IN_FLIGHT = 8;
 
-extern "C" __global__ void sm_copy(ulonglong2* target, const ulonglong2* source, unsigned long long num_vectors) {
+extern "C" __global__ void sm_copy(ulonglong2* target, const ulonglong2* source,
+                                   unsigned long long num_vectors) {
     const unsigned long long stride = grid_num_threads();
     unsigned long long i = grid_thread();
     for (; i + (NUM_IN_FLIGHT - 1) * stride < num_vectors; i += NUM_IN_FLIGHT * stride) {

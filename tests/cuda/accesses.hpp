@@ -1,15 +1,16 @@
 // Count what a kernel loads and stores, buffer by buffer, and keep it from leaving them.
 //
-// Included before a kernel that is compiled with -fsanitize=thread: the compiler then calls one of the functions
-// below at every access, as it would those of the sanitizer's library. Accesses to anything but the buffers of the
-// test and the zones around them (thread indices, the stack) are the harness's own and are not looked at.
+// Included before a kernel that is compiled with -fsanitize=thread: the compiler then calls one of the
+// functions below at every access, as it would those of the sanitizer's library. Accesses to anything but
+// the buffers of the test and the zones around them (thread indices, the stack) are the harness's own and
+// are not looked at.
 #pragma once
 
 struct Watched {
-    unsigned long long start, size;                    // the buffer; a zone as large lies on either side
-    unsigned long long loaded, stored;                 // bytes
-    unsigned long long num_loads, num_stores;          // accesses
-    unsigned long long num_outside;                    // accesses not wholly inside
+    unsigned long long start, size;            // the buffer; a zone as large lies on either side
+    unsigned long long loaded, stored;         // bytes
+    unsigned long long num_loads, num_stores;  // accesses
+    unsigned long long num_outside;            // accesses not wholly inside
 };
 
 static Watched* watched = nullptr;

@@ -1,8 +1,8 @@
 // Enough of the CUDA language for g++ to compile a kernel as a plain function of one thread.
 //
-// The harness (conftest.py) calls the function once for every thread of the grid, one after the other, which checks
-// the arithmetic and the indexing; or, for kernels whose threads wait for each other, each in a thread of the host.
-// The kernels of this project use no barrier and no shared memory.
+// The harness (conftest.py) calls the function once for every thread of the grid, one after the other,
+// which checks the arithmetic and the indexing; or, for kernels whose threads wait for each other, each in
+// a thread of the host. The kernels of this project use no barrier and no shared memory.
 #pragma once
 #include <math.h>
 #include <string.h>
@@ -82,7 +82,8 @@ static inline ulonglong2 make_ulonglong2(unsigned long long x, unsigned long lon
 template <typename Change>
 ON_HOST static unsigned long long change_atomically(unsigned long long* address, Change change) {
     unsigned long long old = __atomic_load_n(address, __ATOMIC_SEQ_CST);
-    while (!__atomic_compare_exchange_n(address, &old, change(old), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    while (!__atomic_compare_exchange_n(address, &old, change(old), false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST)) {
     }
     return old;
 }
@@ -121,8 +122,8 @@ extern "C" ON_HOST void set_num_sms(unsigned int count) { num_sms = count; }
 
 ON_HOST static inline unsigned int host_sm_index() { return blockIdx.x % num_sms; }
 
-// A number with few bits: normal numbers and zero only, all that the tests use. Its product and sum are exact in
-// double, so that rounding once, to the nearest even, is what a fused multiply-add does.
+// A number with few bits: normal numbers and zero only, all that the tests use. Its product and sum are
+// exact in double, so that rounding once, to the nearest even, is what a fused multiply-add does.
 template <int EXPONENT_BITS, int MANTISSA_BITS>
 struct SmallFloat {
     static constexpr int BIAS = (1 << (EXPONENT_BITS - 1)) - 1;
