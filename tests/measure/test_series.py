@@ -42,15 +42,16 @@ def test_collect_drifting_start_is_kept_as_warmup() -> None:
     assert [sample.value for sample in series.samples[:4]] == [9.0, 8.0, 6.0, 4.0]
 
 
-def test_collect_never_steady_is_unstable_with_spread_and_keeps_samples() -> None:
+def test_collect_never_steady_is_unstable_with_the_reason_and_keeps_samples() -> None:
     bench = Bench()
     (series,) = collect(
         bench.context(max_series_s=8.0), [trial(bench, itertools.cycle([1.0, 2.0]))]
     )
     assert series.status is Status.UNSTABLE
-    assert series.reason is not None
-    assert "in 8.0 s" in series.reason
-    assert "spread" in series.reason
+    assert series.reason == (
+        "its median is known to ±50.0% only, not to ±2%, from 7 samples between 1 and 2"
+    )
+    assert series.tolerance_ratio == 0.02
     assert len(steady_values(series)) == 7
 
 
@@ -58,6 +59,35 @@ def test_collect_never_steady_gives_up_after_twice_the_samples() -> None:
     bench = Bench()
     (series,) = collect(bench.context(num_samples=4), [trial(bench, itertools.cycle([1.0, 2.0]))])
     assert len(series.samples) == 8
+
+
+def test_collect_noisy_values_takes_more_samples_until_the_median_is_known() -> None:
+    bench = Bench()
+    values = [1.0, 1.0, 1.05, 1.0, 0.95, *[1.0] * 9]
+    (series,) = collect(bench.context(), [trial(bench, values)])
+    assert series.status is Status.OK
+    assert 6 < len(series.samples) < 10
+
+
+def test_collect_joint_quantities_are_judged_one_by_one_on_the_same_samples() -> None:
+    bench = Bench()
+    noisy = itertools.cycle([1.0, 2.0])
+    quantities = (Quantity("x", "s", {}), Quantity("y", "s", {}))
+    x, y = collect(bench.context(), [Trial(quantities, lambda: (1.0, next(noisy)))])
+    assert (x.status, y.status) == (Status.OK, Status.UNSTABLE)
+    assert len(x.samples) == len(y.samples) == 10
+
+
+def test_collect_trial_that_fails_late_keeps_its_samples_and_is_failed() -> None:
+    bench = Bench()
+    values = itertools.repeat(1.0, 3)
+
+    def measure() -> float:
+        return next(values)
+
+    (series,) = collect(bench.context(), [Trial.of(Quantity("x", "s", {}), measure)])
+    assert (series.status, series.reason) == (Status.FAILED, "StopIteration")
+    assert [sample.is_warmup for sample in series.samples] == [True, False, False]
 
 
 def test_collect_failing_trial_is_failed_and_rivals_go_on() -> None:
@@ -100,7 +130,7 @@ def test_collect_stop_raises_and_keeps_what_was_measured() -> None:
     with pytest.raises(Interrupted):
         collect(context, [trial(bench, itertools.repeat(1.0))])
     assert [len(series.samples) for series in bench.kept] == [2]
-    assert bench.kept[0].reason == "stopped after 2 samples, before it was steady"
+    assert bench.kept[0].reason == "1 sample after warm-up; expected at least 3"
 
 
 def test_require_any_without_samples_gives_the_first_reason() -> None:

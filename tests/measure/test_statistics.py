@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from topoprobe.errors import ModelError
 from topoprobe.measure.statistics import (
     bootstrap_interval,
+    drift_ratio,
     estimate,
-    is_steady,
+    is_trend,
     mad,
     median,
     outliers,
@@ -67,13 +68,18 @@ def test_estimate_value_lies_in_its_interval(values: list[float]) -> None:
     assert (made.n, made.source) == (len(values), Source.MEASURED)
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([100.0, 101.0], False),
-        ([50.0, 100.0, 101.0, 100.5], True),
-        ([100.0, 101.0, 90.0], False),
-    ],
-)
-def test_is_steady_needs_three_agreeing_samples(values: list[float], expected: bool) -> None:
-    assert is_steady(values, 0.02) is expected
+def test_drift_of_a_line_is_its_rise_over_its_median() -> None:
+    assert drift_ratio([98.0, 99.0, 100.0, 101.0, 102.0]) == pytest.approx(0.04)
+    assert drift_ratio([5.0]) == 0.0
+
+
+def test_drift_is_not_tilted_by_one_outlier() -> None:
+    assert drift_ratio([100.0] * 9 + [300.0]) == 0.0
+
+
+def test_trend_of_noise_is_seldom_seen_and_of_a_slope_nearly_always() -> None:
+    generator = np.random.default_rng(11)
+    noise = [generator.normal(100.0, 1.0, 12) for _ in range(300)]
+    slope = np.linspace(0.0, 4.0, 12)
+    assert sum(is_trend(values.tolist()) for values in noise) < 0.08 * 300
+    assert sum(is_trend((values + slope).tolist()) for values in noise) > 0.9 * 300

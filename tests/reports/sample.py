@@ -730,7 +730,7 @@ def vm_results(machine: MachineDocument | None = None) -> ResultsDocument:
                     2.6e6,
                     {"flow": "chase"},
                     Status.UNSTABLE,
-                    "no 3 consecutive samples within 2%",
+                    "its median is known to ±6.1% only, not to ±2%",
                 ),
             ),
         ),

@@ -1,4 +1,4 @@
-"""Collecting series: repeat, warm up until steady, alternate between rivals, keep every sample."""
+"""Collecting series: repeat until the median is known, rivals in turn, and keep every sample."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from dataclasses import dataclass, field
 
 from topoprobe.errors import MeasurementFailed
 from topoprobe.measure.benchmark import Context, Interrupted
-from topoprobe.measure.statistics import is_steady, spread_ratio
+from topoprobe.measure.stability import MIN_SAMPLES, TOLERANCE_RATIO, Judgement, judge
 from topoprobe.records.base import Status
 from topoprobe.records.results import Factor, Sample, Series
 
-STEADY_RATIO = 0.02
-"""Warm-up ends when three consecutive samples lie within this range of each other."""
-
-_MIN_SAMPLES = 3
-# A machine that has not become steady in this many times the wanted samples will not.
+# What is not known well enough by this many times the wanted samples is called unstable.
 _MAX_EXCESS = 2
 
 
@@ -66,17 +62,16 @@ def collect(
     trials: Sequence[Trial],
     *,
     seed: int = 0,
-    tolerance_ratio: float = STEADY_RATIO,
+    tolerance_ratio: float = TOLERANCE_RATIO,
     num_samples: int | None = None,
     max_series_s: float | None = None,
 ) -> tuple[Series, ...]:
     """Measure rival trials in alternation, so that what drifts on the machine hits all alike.
 
-    Every round takes one sample of each trial, in an order shuffled anew. The first sample of a
-    trial is warm-up, and so is everything before three consecutive samples agree. A trial leaves
-    when it has its steady samples, or when its own time or twice the wanted samples are
-    used up; then, if it never became steady, its series is ``unstable``, with the reason, and
-    counts all samples but the first as steady ones.
+    Every round takes one sample of each trial, in an order shuffled anew. A trial leaves when it
+    has the wanted samples after its warm-up and they make it stable (see `stability.judge`), or
+    when its own time or twice the wanted samples are used up; what is not stable then is
+    ``unstable``, with the reason. Warm-up is kept and marked.
     A trial that raises is ``failed`` with the reason, and the others go on.
 
     Parameters
@@ -88,7 +83,7 @@ def collect(
     seed : int
         Of the order.
     tolerance_ratio : float
-        How closely three samples have to agree, relative to their median.
+        How well the median has to be known, and how little it may drift, relative to itself.
     num_samples, max_series_s : optional
         Replace the budget's.
 
@@ -147,7 +142,6 @@ class _Run:
     values: list[tuple[float, ...]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     spent_s: float = 0.0
-    first_steady: int | None = None
     failure: str | None = None
     is_done: bool = False
 
@@ -173,69 +167,57 @@ class _Run:
                 conditions=context.conditions(),
             )
         )
-        if self.first_steady is None and self._is_steady():
-            self.first_steady = len(self.values) - _MIN_SAMPLES
-        has_all = self.first_steady is not None and self._num_steady() >= self.num_wanted
-        has_tried = len(self.values) >= _MAX_EXCESS * max(self.num_wanted, _MIN_SAMPLES)
-        self.is_done = has_all or has_tried or self.spent_s >= self.max_s
+        has_tried = len(self.values) >= _MAX_EXCESS * max(self.num_wanted, MIN_SAMPLES)
+        self.is_done = has_tried or self.spent_s >= self.max_s or self._has_enough()
 
     def series(self) -> tuple[Series, ...]:
         """Return one series per quantity, as far as it got; none for a trial not begun."""
-        if not self.values and self.failure is None:
-            return ()
-        status, reason = self._status()
-        num_warmups = self._num_warmups()
-        return tuple(
-            _series(
-                quantity,
-                status,
-                reason,
-                tuple(
-                    Sample(
-                        value=self.values[index][part],
-                        started_s=sample.started_s,
-                        duration_s=sample.duration_s,
-                        is_warmup=index < num_warmups,
-                        conditions=sample.conditions,
-                    )
-                    for index, sample in enumerate(self.samples)
-                ),
+        if not self.values:
+            return tuple(
+                _series(quantity, Status.FAILED, self.failure, ())
+                for quantity in self.trial.quantities
+                if self.failure is not None
             )
+        judgement = self._judgement()
+        return tuple(
+            self._one_series(part, quantity, judgement)
             for part, quantity in enumerate(self.trial.quantities)
         )
 
-    def _is_steady(self) -> bool:
-        columns = list(zip(*self.values[1:], strict=True))
-        return bool(columns) and all(is_steady(one, self.tolerance_ratio) for one in columns)
-
-    def _num_steady(self) -> int:
-        return len(self.values) - self._num_warmups()
-
-    def _num_warmups(self) -> int:
-        if self.first_steady is not None:
-            return self.first_steady
-        return min(1, len(self.values) - 1) if self.values else 0
-
-    def _status(self) -> tuple[Status, str | None]:
+    def _one_series(self, part: int, quantity: Quantity, judgement: Judgement) -> Series:
+        status, reason = Status.OK, judgement.reasons[part]
         if self.failure is not None:
-            return Status.FAILED, self.failure
-        if self.first_steady is None and not self.is_done:
-            return (
-                Status.UNSTABLE,
-                f"stopped after {len(self.values)} samples, before it was steady",
+            status, reason = Status.FAILED, self.failure
+        elif reason is not None:
+            status = Status.UNSTABLE
+        samples = tuple(
+            Sample(
+                value=self.values[index][part],
+                started_s=sample.started_s,
+                duration_s=sample.duration_s,
+                is_warmup=index < judgement.num_warmups,
+                conditions=sample.conditions,
             )
-        if self.first_steady is None:
-            counted = self.values[1:] or self.values
-            spread = max(spread_ratio(column) for column in zip(*counted, strict=True))
-            return Status.UNSTABLE, (
-                f"no {_MIN_SAMPLES} consecutive samples within {self.tolerance_ratio:.0%} in "
-                f"{self.spent_s:.1f} s ({len(self.values)} taken, spread {spread:.1%})"
-            )
-        return Status.OK, None
+            for index, sample in enumerate(self.samples)
+        )
+        return _series(quantity, status, reason, samples, self.tolerance_ratio)
+
+    def _judgement(self) -> Judgement:
+        return judge(list(zip(*self.values, strict=True)), self.tolerance_ratio)
+
+    def _has_enough(self) -> bool:
+        if len(self.values) <= self.num_wanted:  # the first is warm-up
+            return False
+        judgement = self._judgement()
+        return judgement.is_stable and len(self.values) - judgement.num_warmups >= self.num_wanted
 
 
 def _series(
-    quantity: Quantity, status: Status, reason: str | None, samples: tuple[Sample, ...]
+    quantity: Quantity,
+    status: Status,
+    reason: str | None,
+    samples: tuple[Sample, ...],
+    tolerance_ratio: float | None = None,
 ) -> Series:
     return Series(
         name=quantity.name,
@@ -244,6 +226,7 @@ def _series(
         is_better_higher=quantity.is_better_higher,
         status=status,
         reason=reason,
+        tolerance_ratio=tolerance_ratio,
         samples=samples,
     )
 

@@ -1,9 +1,11 @@
-"""Robust statistics of samples: median, spread, bootstrap interval, outliers, stability."""
+"""Robust statistics of samples: median, spread, bootstrap interval, outliers, drift."""
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from topoprobe.errors import ModelError
 from topoprobe.records.base import Estimate, Source
@@ -14,7 +16,7 @@ OUTLIER_MADS = 3.5
 
 # A MAD times this is the standard deviation of normal data: 1 / Phi^-1(3/4).
 _NORMAL_PER_MAD = 1.4826
-_STEADY_COUNT = 3
+_NORMAL_95 = 1.96
 
 
 def median(values: Sequence[float]) -> float:
@@ -51,12 +53,31 @@ def outliers(values: Sequence[float], threshold: float = OUTLIER_MADS) -> tuple[
     return tuple(abs(value - center) > limit for value in values)
 
 
-def is_steady(values: Sequence[float], tolerance_ratio: float) -> bool:
-    """Tell whether the last three values agree: their range is within the tolerance."""
-    last = values[-_STEADY_COUNT:]
-    if len(last) < _STEADY_COUNT:
-        return False
-    return max(last) - min(last) <= tolerance_ratio * abs(median(last))
+def drift_ratio(values: Sequence[float]) -> float:
+    """Return by how much values rise from the first to the last, relative to their median.
+
+    Their slope is the median over all pairs, so that single outliers do not tilt it [sen1968].
+    """
+    center = median(values)
+    slopes = [(later - earlier) / steps for earlier, later, steps in _pairs(values)]
+    return statistics.median(slopes) * (len(values) - 1) / abs(center) if slopes and center else 0.0
+
+
+def is_trend(values: Sequence[float]) -> bool:
+    """Tell whether values rise or fall more consistently than chance would, at 95 % [sen1968].
+
+    Of all pairs, those that rise less those that fall have a variance of n (n - 1) (2 n + 5) / 18
+    where there is no trend (Kendall).
+    """
+    n = len(values)
+    score = sum((later > earlier) - (later < earlier) for earlier, later, _ in _pairs(values))
+    return abs(score) > _NORMAL_95 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+
+
+def _pairs(values: Sequence[float]) -> Iterator[tuple[float, float, int]]:
+    """Yield every value with each later one, and how many steps lie between."""
+    for (i, earlier), (j, later) in itertools.combinations(enumerate(values), 2):
+        yield earlier, later, j - i
 
 
 def bootstrap_interval(

@@ -95,6 +95,9 @@ class Series(Record, frozen=True, kw_only=True):
         Whether larger values are better.
     status, reason : Status, str or None
         A reason is given unless the status is ``ok``.
+    tolerance_ratio : float or None
+        How well the median had to be known to be ``ok``, relative to itself; None where nothing
+        was measured.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Series(Record, frozen=True, kw_only=True):
     is_better_higher: bool
     status: Status
     reason: str | None = None
+    tolerance_ratio: float | None = None
     samples: tuple[Sample, ...] = ()
 
 
