@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from topoprobe.machine.buses import Position
 from topoprobe.machine.pcie import capability, parse_speed, parse_width
-from topoprobe.machine.sources.lspci.places import Position
-from topoprobe.machine.sources.lspci.virtual import VirtualFunctions
+from topoprobe.machine.virtual_functions import VirtualFunctions
 from topoprobe.records.machine import Capability
 
 _UNITS = {unit: 1 << 10 * power for power, unit in enumerate(("", "K", "M", "G", "T", "P", "E"))}

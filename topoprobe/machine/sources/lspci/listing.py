@@ -13,7 +13,7 @@ from topoprobe.machine.sources.lspci import blocks, fields, verbose
 from topoprobe.machine.sources.lspci.details import Details
 from topoprobe.machine.sources.lspci.functions import once_each, silence, with_interfaces
 from topoprobe.machine.sources.lspci.guests import host_of
-from topoprobe.machine.sources.lspci.virtual import with_owners
+from topoprobe.machine.virtual_functions import with_owners
 from topoprobe.records.base import Missing
 
 

@@ -24,8 +24,8 @@ from topoprobe.machine.facts import Facts, PciFact, RootFact
 from topoprobe.machine.sources.lspci.functions import once_each
 from topoprobe.machine.sources.lspci.guests import host_of
 from topoprobe.machine.sources.lspci.names import guess
-from topoprobe.machine.sources.lspci.virtual import with_owners
 from topoprobe.machine.sources.lspci.words import product_of
+from topoprobe.machine.virtual_functions import with_owners
 from topoprobe.records.base import Missing
 
 _BRIDGE = "0604"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from topoprobe.machine.buses import Place, places_of
 from topoprobe.machine.facts import Facts, NumaFact, PciFact, RootFact
 from topoprobe.machine.sources.lspci.blocks import holds_functions, split
 from topoprobe.machine.sources.lspci.details import Details
 from topoprobe.machine.sources.lspci.functions import once_each, silence, with_interfaces
 from topoprobe.machine.sources.lspci.guests import host_of
-from topoprobe.machine.sources.lspci.places import Place, places_of
-from topoprobe.machine.sources.lspci.virtual import with_owners
 from topoprobe.machine.sources.lspci.words import Identity
+from topoprobe.machine.virtual_functions import with_owners
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import PortRole
 

@@ -10,11 +10,11 @@ import msgspec
 from topoprobe.machine.addresses import sort_key
 from topoprobe.machine.facts import PciFact, RootFact
 from topoprobe.machine.sources.files import Files
-from topoprobe.machine.sources.lspci.virtual import VirtualFunctions, with_owners
 from topoprobe.machine.sources.sysfs import function
 from topoprobe.machine.sources.sysfs.boards import with_slot_links
 from topoprobe.machine.sources.sysfs.function import Function
 from topoprobe.machine.sources.sysfs.places import folders_of, with_places
+from topoprobe.machine.virtual_functions import VirtualFunctions, with_owners
 from topoprobe.records.base import Missing
 
 _SLOTS = "sys/bus/pci/slots"

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from topoprobe.machine.addresses import normal_address
+from topoprobe.machine.buses import Position, places_of
 from topoprobe.machine.facts import PciFact
 from topoprobe.machine.sources.files import Files
-from topoprobe.machine.sources.lspci.places import Position, places_of
 from topoprobe.machine.sources.sysfs.function import Function
 
 _DEVICES = "sys/bus/pci/devices"
