@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from topoprobe.errors import EnvironmentMissing, UsageError
+import msgspec
+
+from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.benchmark import Context
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.devices.cpu.libraries import library_threads
@@ -14,8 +16,9 @@ from topoprobe.measure.devices.flows import OpenFlow, Place
 from topoprobe.measure.devices.openers import Openers, gap, openers_of
 from topoprobe.measure.flows import Flow, FlowSet
 from topoprobe.measure.series import Quantity, collect, skipped
+from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
-from topoprobe.records.results import Series
+from topoprobe.records.results import Factor, Series
 from topoprobe.units import format_bytes
 
 from .flow_run import FlowRun
@@ -143,9 +146,25 @@ class _Stage:
             )
         finally:  # also when interrupted
             kept += [one for run in together for one in run.told(kept)]
-            for one in kept:
+            verified = self._verified(kept)
+            for one in verified:
                 self._context.keep(one)
-        return tuple(kept)
+        return verified
+
+    def _verified(self, series: Sequence[Series]) -> tuple[Series, ...]:
+        """Return the series, failed those of flows whose bytes have not arrived."""
+        wrong: dict[Factor, str] = {}
+        for (flow, _), member in self._opened.items():
+            try:
+                member.check()
+            except MeasurementFailed as failure:
+                wrong[str(flow)] = str(failure)
+        return tuple(
+            msgspec.structs.replace(one, status=Status.FAILED, reason=wrong[one.factors["flow"]])
+            if one.factors["flow"] in wrong
+            else one
+            for one in series
+        )
 
     def _alone(self, flow: Flow) -> FlowRun:
         member = self._opened[flow, 0]

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.cuda.boxes import Box, simulate
 from topoprobe.errors import EnvironmentMissing
-from topoprobe.measure.devices.cuda import kernels
+from topoprobe.measure.devices.cuda import inventory, kernels
 
 HERE = Path(__file__).resolve().parent
 _SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
@@ -195,7 +196,9 @@ class FakeStream:
 STREAMS: dict[int, FakeStream] = {}
 LOCKED: dict[int, int] = {}  # bytes of host memory that is page-locked, by address
 #: Modules that import cupy at their top.
-_DEVICE_MODULES = tuple(f"topoprobe.measure.devices.cuda.{name}" for name in ("device", "memory"))
+_DEVICE_MODULES = tuple(
+    f"topoprobe.measure.devices.cuda.{name}" for name in ("device", "memory", "peers")
+)
 
 
 class FakeDevice:
@@ -286,6 +289,15 @@ def fake_cupy(on_cpu: Build, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.
     yield module
     for name in _DEVICE_MODULES:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def make_box(
+    fake_cupy: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Box]]:
+    """Let the simulated runtime show the GPUs of a made-up machine; see `boxes.simulate`."""
+    yield functools.partial(simulate, fake_cupy, monkeypatch)
+    inventory._opened.cache_clear()
 
 
 def _text(family: str) -> str:

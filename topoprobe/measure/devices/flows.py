@@ -6,7 +6,7 @@ opener of each flow's executor (`topoprobe.measure.devices.openers`) and knows n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -54,12 +54,15 @@ class OpenFlow:
         What else to say in the series of this flow.
     least_s : float
         Shortest run that tells anything.
+    check : callable
+        Called after the runs; raises `MeasurementFailed` if what they moved has not arrived.
     """
 
     lanes: tuple[Lane, ...]
     cpus: tuple[int, ...] = ()
     factors: Mapping[str, Factor] = field(default_factory=dict)
     least_s: float = 0.0
+    check: Callable[[], None] = field(default=lambda: None)
 
 
 class FlowOpener(Protocol):

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 
 from topoprobe.measure.devices.cpu.executors import CpuFlows
+from topoprobe.measure.devices.cuda.flows import GpuFlows
 from topoprobe.measure.devices.flows import FlowOpener, Place
 from topoprobe.measure.flows import ExecutorKind, Flow
 
 _MAKERS: dict[ExecutorKind, Callable[[Place], FlowOpener]] = {
     "cpu": CpuFlows,
+    "ce": GpuFlows,
+    "sm": GpuFlows,
 }
 
 Openers = Mapping[ExecutorKind, FlowOpener]
