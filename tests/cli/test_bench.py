@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from topoprobe.cli.main import main
 from topoprobe.errors import MeasurementFailed
 from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.devices.cpu.device import available_cpus
+from topoprobe.measure.devices.cpu.exclusive import LinuxScheduler
 from topoprobe.measure.series import Quantity, Trial, collect
 from topoprobe.measure.statistics import steady_values
 from topoprobe.records.base import Status
@@ -289,7 +291,7 @@ def test_bench_of_failures_only_exits_4_with_the_reason(
         (["--flows", "host:77 -> core:0 via cpu"], 2, "there is host:0"),
         (["--flows", "host:77 -> core:0 via cpu", "--dry-run"], 2, "no NUMA node"),
         (["--flows", "host:0 -> core:0 via cpu, work=banana"], 2, "memcpy, stream, chase, gemm"),
-        (["--flows", "host:0 -> gpu:0 via ce"], 3, "executor ce"),
+        (["--flows", "host:0 -> gpu:0 via sm, txn=96"], 2, "32, 64, 128, 256, 512"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -334,3 +336,27 @@ def test_bench_of_one_flow_says_nothing_of_others(bench: Bench) -> None:
     assert code == 0
     assert "B/s alone\n" in out
     assert not any(word in out for word in ("together", "slower", "Jain"))
+
+
+def test_bench_exclusive_is_told_in_the_document(
+    bench: Bench, offered: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LinuxScheduler, "set", lambda *arguments: None)
+    offered(Small())
+    code, out, _ = bench("--exclusive", "--json")
+    assert code == 0
+    assert decode_as(out.encode(), ResultsDocument).environment.is_exclusive
+
+
+def test_bench_exclusive_not_permitted_exits_3_in_one_sentence(
+    bench: Bench, offered: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(LinuxScheduler, "set", refuse)
+    offered(Small())
+    code, out, err = bench("--exclusive", "--quiet")
+    assert (code, out) == (3, "")
+    assert err.count("\n") == 1
+    assert "Real-time priority was refused" in err
