@@ -199,7 +199,8 @@ def _load_threads(device: CpuDevice, cpus: tuple[int, ...]) -> Iterator[list[_Lo
 def _compile(arrays: list[NDArray[Any]]) -> None:
     from topoprobe.measure.devices.cpu.vector_loops import paced
 
-    paced(0, *(array[:_BLOCK] for array in arrays), _BLOCK, 0)
+    out, x, y = (array[:_BLOCK] for array in arrays)
+    paced(0, out, x, y, _BLOCK, 0)
 
 
 def _at_level(

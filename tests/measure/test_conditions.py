@@ -57,6 +57,27 @@ def test_conditions_of_a_short_window_repeat_the_last(
     assert read() is first
 
 
+def test_conditions_window_leaves_out_what_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    write_stat(tmp_path, user=0.0, idle=0.0, steal=0.0)
+    read = CpuConditions((0,), tmp_path)
+    write_stat(tmp_path, user=5.0, idle=0.0, steal=0.0)
+    clock.now_s = 5.0
+    read.skip()
+    clock.now_s = 5.06
+    assert read() is None
+    write_stat(tmp_path, user=9.0, idle=0.06, steal=0.0)
+    clock.now_s = 9.06
+    read.skip()
+    write_stat(tmp_path, user=9.03, idle=0.09, steal=0.0)
+    clock.now_s = 9.12
+    found = read()
+    assert found is not None
+    assert found.other_cpu_ratio == pytest.approx(0.25)
+
+
 def test_conditions_without_counters_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

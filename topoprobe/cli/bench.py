@@ -64,6 +64,14 @@ def run(
     max_time: Annotated[
         str | None, typer.Option("--max-time", help="Stop after this time, as 60s or 5min.")
     ] = None,
+    is_exclusive: Annotated[
+        bool,
+        typer.Option(
+            "--exclusive",
+            help="Keep other programs off the CPUs during each sample of up to a second "
+            "(needs the right to real-time priority).",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document, and nothing else.")
     ] = False,
@@ -91,7 +99,13 @@ def run(
     with stop_on_interrupt() as should_stop:
         with progress_bar("measuring", quiet=quiet) as progress:
             results = run_suite(
-                machine, benchmarks, budget, progress, should_stop, max_time_s=limit_s
+                machine,
+                benchmarks,
+                budget,
+                progress,
+                should_stop,
+                max_time_s=limit_s,
+                is_exclusive=is_exclusive,
             )
         was_asked = should_stop()
     _finish(results, output, as_json=as_json, quiet=quiet)

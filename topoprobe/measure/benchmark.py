@@ -7,6 +7,7 @@ and one entry.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,6 +85,8 @@ class Context:
         A folder for temporary files on the disk to be measured; removed by the caller.
     gpus : GpuChoice
         Which GPUs may be measured.
+    burst : callable
+        Returns a block to take one sample in; in it others may be kept off the CPUs.
     """
 
     budget: Budget
@@ -95,6 +98,7 @@ class Context:
     should_stop: Callable[[], bool] = field(default=lambda: False)
     keep: Callable[[Series], None] = field(default=lambda series: None)
     gpus: GpuChoice = field(default_factory=GpuChoice)
+    burst: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,16 +147,18 @@ class _Run:
 
     def step(self, context: Context, began_s: float) -> None:
         """Take one sample and decide whether more are wanted."""
-        started_s = context.clock()
         try:
-            taken = tuple(float(value) for value in self.trial.measure())
+            with context.burst():
+                started_s = context.clock()
+                taken = tuple(float(value) for value in self.trial.measure())
+                duration_s = context.clock() - started_s
+                conditions = context.conditions()
         except Interrupted:
             raise
         except Exception as error:  # the reason goes into the document
             self.failure = str(error) or type(error).__name__
             self.is_done = True
             return
-        duration_s = context.clock() - started_s
         self.spent_s += duration_s
         self.values.append(taken)
         self.samples.append(
@@ -164,7 +166,7 @@ class _Run:
                 value=taken[0],
                 started_s=started_s - began_s,
                 duration_s=duration_s,
-                conditions=context.conditions(),
+                conditions=conditions,
             )
         )
         has_tried = len(self.values) >= _MAX_EXCESS * max(self.num_wanted, MIN_SAMPLES)

@@ -127,7 +127,10 @@ class Experiment(Record, frozen=True, kw_only=True):
 
 
 class Environment(Record, frozen=True, kw_only=True):
-    """Software and settings that a reader needs to judge the numbers."""
+    """Software and settings that a reader needs to judge the numbers.
+
+    `is_exclusive` where each sample was taken with real-time priority.
+    """
 
     kernel: str | None = None
     python: str
@@ -138,6 +141,7 @@ class Environment(Record, frozen=True, kw_only=True):
     numa_balancing: str | None = None
     driver: str | None = None
     cuda: str | None = None
+    is_exclusive: bool = False
 
 
 class ResultsDocument(

@@ -12,6 +12,7 @@ from topoprobe.records.results import Conditions
 _MIN_WINDOW_S = 0.1
 _IDLE_FIELDS = (3, 4)  # idle, iowait
 _STEAL_FIELD = 7
+_NOTHING = (0.0,) * 4
 
 
 class CpuConditions:
@@ -33,34 +34,37 @@ class CpuConditions:
         )
         self._tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
         self._last: Conditions | None = None
-        self._start = self._counters()
-        self._start_s = time.monotonic()
+        self._seen = self._counters()
+        self._window: tuple[float, ...] = _NOTHING
 
     def __call__(self) -> Conditions | None:
         """Return the shares since the window began, or the last window's if it is too short.
 
         None where the kernel tells nothing, or no window is complete yet.
         """
-        now_s = time.monotonic()
-        elapsed_s = now_s - self._start_s
-        if elapsed_s < _MIN_WINDOW_S:
-            return self._last
-        now = self._counters()
-        if now is not None and self._start is not None:
+        before, self._seen = self._seen, self._counters()
+        if before is None or self._seen is None:
+            return None
+        deltas = (after - earlier for after, earlier in zip(self._seen, before, strict=True))
+        window = tuple(sum(pair) for pair in zip(self._window, deltas, strict=True))
+        elapsed_s, busy_s, steal_s, own_s = self._window = window
+        if elapsed_s >= _MIN_WINDOW_S:
             total_s = elapsed_s * len(self._names)
-            busy_s, steal_s, own_s = (
-                after - before for after, before in zip(now, self._start, strict=True)
-            )
             self._last = Conditions(
                 other_cpu_ratio=_ratio(busy_s - own_s, total_s),
                 steal_ratio=_ratio(steal_s, total_s),
                 cpu_clock_hz=self._clock_hz(),
             )
-        self._start, self._start_s = now, now_s
+            self._window = _NOTHING
         return self._last
 
-    def _counters(self) -> tuple[float, float, float] | None:
-        """Return the CPUs' busy seconds, their stolen seconds, and this process's own seconds."""
+    def skip(self) -> None:
+        """Leave out of the window what happened since the last reading."""
+        self._seen = self._counters()
+
+    def _counters(self) -> tuple[float, ...] | None:
+        """Return the time, the CPUs' busy and stolen seconds, and this process's own seconds."""
+        now_s = time.monotonic()
         try:
             lines = self._stat.read_text(encoding="ascii").splitlines()
         except OSError:
@@ -73,7 +77,7 @@ class CpuConditions:
                 busy += sum(ticks) - sum(ticks[index] for index in _IDLE_FIELDS)
                 busy -= ticks[_STEAL_FIELD]
                 steal += ticks[_STEAL_FIELD]
-        return busy * self._tick_s, steal * self._tick_s, time.process_time()
+        return now_s, busy * self._tick_s, steal * self._tick_s, time.process_time()
 
     def _clock_hz(self) -> float | None:
         clocks = []

@@ -6,8 +6,11 @@ import datetime
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+
+import msgspec
 
 from topoprobe import __version__
 from topoprobe.errors import EnvironmentMissing
@@ -15,6 +18,7 @@ from topoprobe.measure import suite
 from topoprobe.measure.benchmark import Benchmark, Budget, Context
 from topoprobe.measure.devices.conditions import CpuConditions
 from topoprobe.measure.devices.cpu.device import available_cpus
+from topoprobe.measure.devices.cpu.exclusive import ExclusiveBursts
 from topoprobe.measure.devices.environment import available_memory_bytes, environment
 from topoprobe.records.base import Tool
 from topoprobe.records.machine import MachineDocument
@@ -45,6 +49,7 @@ def run_suite(
     should_stop: Callable[[], bool] = lambda: False,
     *,
     max_time_s: float | None = None,
+    is_exclusive: bool = False,
 ) -> ResultsDocument:
     """Run benchmarks on this machine, in order.
 
@@ -62,11 +67,13 @@ def run_suite(
         True once the person asked to stop; then the document is partial.
     max_time_s : float or None
         Stops as if asked after this time.
+    is_exclusive : bool
+        Keeps other programs off the CPUs during each sample, and rests as long after it.
 
     Raises
     ------
     EnvironmentMissing
-        If there is no folder for temporary files.
+        If there is no folder for temporary files, or no right to keep others off the CPUs.
     """
     began_s = time.monotonic()
 
@@ -75,6 +82,8 @@ def run_suite(
         return is_late or should_stop()
 
     cpus = available_cpus()
+    conditions = CpuConditions(cpus)
+    burst = _exclusive(conditions) if is_exclusive else nullcontext
     try:
         folder = tempfile.TemporaryDirectory(prefix="topoprobe-", dir=scratch_parent())
     except OSError as error:
@@ -85,20 +94,34 @@ def run_suite(
         context = Context(
             budget=budget,
             clock=time.monotonic,
-            conditions=CpuConditions(cpus),
+            conditions=conditions,
             cpus=cpus,
             scratch=scratch,
             should_stop=is_over,
+            burst=burst,
         )
         return suite.run(
             machine,
             benchmarks,
             context,
-            environment=environment(),
+            environment=msgspec.structs.replace(environment(), is_exclusive=is_exclusive),
             tool=Tool(tool_version=__version__),
             now=_now,
             progress=progress,
         )
+
+
+def _exclusive(conditions: CpuConditions) -> Callable[[], AbstractContextManager[None]]:
+    """Return bursts whose conditions leave out the rests between them."""
+    bursts = ExclusiveBursts()
+
+    @contextmanager
+    def burst() -> Iterator[None]:
+        with bursts():
+            conditions.skip()
+            yield
+
+    return burst
 
 
 def scratch_parent() -> Path:
