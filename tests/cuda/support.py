@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from topoprobe.measure.devices.cuda import kernels
 from topoprobe.measure.devices.cuda.bindings import Kernels
 
-GUARD = 0x5A
 NUM_SMS = 2
+
+_seeds = itertools.count(1)
 
 
 class Memory:
@@ -21,7 +23,10 @@ class Memory:
     def __init__(self, content: np.ndarray) -> None:
         raw = content.reshape(-1).view(np.uint8)
         self.num_bytes = raw.size
-        self._zoned = np.full(3 * raw.size + 16, GUARD, dtype=np.uint8)
+        # Every zone has its own bytes, so that copying one to another shows.
+        rng = np.random.default_rng(next(_seeds))
+        self._zoned = rng.integers(0, 256, 3 * raw.size + 16, dtype=np.uint8)
+        self._zones = self._zoned.copy()
         self._at = raw.size + (-(self._zoned.ctypes.data + raw.size)) % 16
         self._zoned[self._at : self._at + raw.size] = raw
         self._dtype = content.dtype
@@ -35,7 +40,9 @@ class Memory:
     def is_guarded(self) -> bool:
         """Whether nothing around it was written."""
         end = self._at + self.num_bytes
-        return bool((self._zoned[: self._at] == GUARD).all() and (self._zoned[end:] == GUARD).all())
+        return np.array_equal(self._zoned[: self._at], self._zones[: self._at]) and np.array_equal(
+            self._zoned[end:], self._zones[end:]
+        )
 
 
 class Watched(ctypes.Structure):
