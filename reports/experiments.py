@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from topoprobe.measure.evidence import Outlier, find_outliers
 from topoprobe.measure.statistics import median, spread_ratio, steady_values
 from topoprobe.records.base import Status
 from topoprobe.records.results import Conditions, Experiment, Factor, Sample, Series
@@ -107,19 +108,26 @@ def _factor(key: str, value: Factor) -> str:
 
 
 def _samples(series: Series) -> Svg:
+    marks = {outlier.index: outlier for outlier in find_outliers(series)}
     dots = [
-        Dot(sample.value, _sample_tip(sample, index, series.unit), is_faint=sample.is_warmup)
+        Dot(
+            sample.value,
+            _sample_tip(sample, index, series.unit, marks.get(index)),
+            is_faint=sample.is_warmup,
+        )
         for index, sample in enumerate(series.samples[:_MAX_DOTS])
     ]
     return draw_samples(f"Samples of {series.name}", dots)
 
 
-def _sample_tip(sample: Sample, index: int, unit: str) -> str:
+def _sample_tip(sample: Sample, index: int, unit: str, mark: Outlier | None) -> str:
     kind = "warm-up" if sample.is_warmup else "sample"
     lines = [
         f"{kind} {index + 1}: {format_value(sample.value, unit)}",
         f"at {format_seconds(sample.started_s)}, took {format_seconds(sample.duration_s)}",
     ]
+    if mark is not None:
+        lines.append(str(mark))
     if sample.conditions is not None:
         lines += _condition_lines(sample.conditions)
     return "\n".join(lines)
@@ -140,6 +148,10 @@ def _condition_lines(conditions: Conditions) -> list[str]:
         lines.append(f"{conditions.temperature_c:.0f} °C")
     if conditions.pcie_generation is not None and conditions.pcie_num_lanes is not None:
         lines.append(f"link Gen{conditions.pcie_generation} x{conditions.pcie_num_lanes}")
+    if conditions.num_pcie_replays:
+        lines.append(f"the link sent {conditions.num_pcie_replays} packets again")
+    if conditions.num_other_processes:
+        lines.append(f"other processes on the GPU: {conditions.num_other_processes}")
     if conditions.throttle_reasons:
         lines.append(f"throttled: {', '.join(conditions.throttle_reasons)}")
     return lines

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from topoprobe.measure.statistics import steady_samples
-from topoprobe.records.base import Status
-from topoprobe.records.calibration import CalibrationVerdict
+from topoprobe.records.base import Status, Verdict
 from topoprobe.records.results import Conditions
 from topoprobe.records.run import Comparison
 
@@ -61,26 +60,26 @@ def verdicts(documents: Documents) -> list[Finding]:
     """Tell of the calibration's verdicts, those of one check together."""
     if documents.calibration is None:
         return []
-    by_check: dict[tuple[str, str, str], list[CalibrationVerdict]] = {}
+    by_check: dict[tuple[str, str, str | None], list[Verdict]] = {}
     for verdict in documents.calibration.verdicts:
         key = verdict.level, verdict.check, verdict.fix
         by_check.setdefault(key, []).append(verdict)
     return [_verdict(documents, ones) for ones in by_check.values()]
 
 
-def _verdict(documents: Documents, ones: list[CalibrationVerdict]) -> Finding:
+def _verdict(documents: Documents, ones: list[Verdict]) -> Finding:
     first = ones[0]
     level, label = _VERDICTS[first.level]
-    evidence = first.evidence.rstrip(".")
+    evidence, fix = first.evidence.rstrip("."), first.fix or ""
     if first.level != "OK" and first.check == "quiet machine":
-        return Finding(level, "The machine was not quiet.", f"{capital(evidence)}. {first.fix}")
+        return Finding(level, "The machine was not quiet.", f"{capital(evidence)}. {fix}".rstrip())
     if first.level != "OK" and first.check == "stability":
         example = f"For example {_series_words(first.subject)}: {evidence}."
         where = "" if documents.results is None else " The table of experiments counts them."
-        return Finding(level, _unsettled(documents, len(ones)), f"{example}{where} {first.fix}")
+        return Finding(level, _unsettled(documents, len(ones)), f"{example}{where} {fix}".rstrip())
     times = f" ({len(ones)} times)" if len(ones) > 1 else ""
     about = f"{'First ' if len(ones) > 1 else ''}{first.subject}: {evidence}"
-    return Finding(level, f"{label} {first.check}{times}.", f"{about}. {first.fix}")
+    return Finding(level, f"{label} {first.check}{times}.", f"{about}. {fix}".rstrip())
 
 
 def _unsettled(documents: Documents, number: int) -> str:

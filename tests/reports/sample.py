@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 import random
 
-from topoprobe.records.base import Estimate, Missing, Source, Status, Tool
+from topoprobe.records.base import Estimate, Missing, Source, Status, Tool, Verdict
 from topoprobe.records.calibration import (
     CalibrationDocument,
-    CalibrationVerdict,
     Coefficient,
     ComputeRate,
     Contention,
@@ -402,7 +401,7 @@ def vm_calibration(machine: MachineDocument | None = None) -> CalibrationDocumen
             ),
         ),
         verdicts=(
-            CalibrationVerdict(
+            Verdict(
                 level="WARN",
                 check="quiet machine",
                 subject="host",

@@ -6,10 +6,9 @@ import msgspec
 import pytest
 
 from tests.reports import sample
-from topoprobe.records.base import Missing, Status
+from topoprobe.records.base import Missing, Status, Verdict
 from topoprobe.records.calibration import (
     CalibrationDocument,
-    CalibrationVerdict,
     Contention,
     SlowdownMatrix,
 )
@@ -163,9 +162,7 @@ def test_finding_of_failed_series_counts_them_and_gives_reasons() -> None:
 
 def test_finding_of_many_equal_verdicts_is_one() -> None:
     verdicts = tuple(
-        CalibrationVerdict(
-            level="FAIL", check="units", subject=f"s{index}", evidence="e", fix="Do it."
-        )
+        Verdict(level="FAIL", check="units", subject=f"s{index}", evidence="e", fix="Do it.")
         for index in range(5)
     )
     calibration = CalibrationDocument(
@@ -205,7 +202,7 @@ def test_finding_of_unknown_facts_adds_up_to_its_number() -> None:
 
 def test_finding_of_unsettled_series_counts_them_and_gives_one_in_words() -> None:
     subject = "stream.copy device=host threads=2 variant=numba array_bytes=268435456"
-    verdict = CalibrationVerdict(
+    verdict = Verdict(
         level="WARN",
         check="stability",
         subject=subject,

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from topoprobe.cli.summary import ceiling_lines, contention_lines
 from topoprobe.measure.statistics import median, spread_ratio, steady_samples, steady_values
-from topoprobe.model.calibration.build import BUSY_RATIO, calibrate
+from topoprobe.model.calibration.build import calibrate
+from topoprobe.model.calibration.verdicts import BUSY_RATIO
 from topoprobe.records.base import Estimate, Status
 from topoprobe.records.calibration import CalibrationDocument, FlowSetShare
 from topoprobe.records.results import Experiment, ResultsDocument, Series
@@ -23,6 +24,7 @@ def result_lines(results: ResultsDocument) -> list[str]:
     lines = list(_warnings(results))
     if any(run.series and any(one.samples for one in run.series) for run in results.experiments):
         calibration = calibrate(results, tool=results.tool)
+        lines += _device_findings(calibration)
         lines += ceiling_lines(calibration)
         lines += _flow_lines(calibration)
     lines += [_experiment(run) for run in results.experiments]
@@ -49,6 +51,15 @@ def _warnings(results: ResultsDocument) -> Iterator[str]:
             f"Other processes used {median(busy):.0%} of the CPUs beside {len(busy)} of "
             f"{len(shares)} samples: stop them and measure again for numbers to trust."
         )
+
+
+def _device_findings(calibration: CalibrationDocument) -> list[str]:
+    """Tell of devices that give less than their peers, or what cannot be."""
+    return [
+        f"{one.level} {one.subject}: {one.evidence}. {one.fix or ''}".rstrip()
+        for one in calibration.verdicts
+        if one.check in ("peers", "nominal")
+    ]
 
 
 def _flow_lines(calibration: CalibrationDocument) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from topoprobe.records.base import Estimate, Missing, Record, Tool
+from topoprobe.records.base import Estimate, Missing, Record, Tool, Verdict
 from topoprobe.records.machine import MachineDocument
 
 
@@ -216,16 +216,6 @@ class ModelCost(Record, frozen=True, kw_only=True):
     ranges: tuple[FeatureRange, ...] = ()
 
 
-class CalibrationVerdict(Record, frozen=True, kw_only=True):
-    """Something a person should know before trusting a number."""
-
-    level: Literal["OK", "WARN", "FAIL"]
-    check: str
-    subject: str
-    evidence: str
-    fix: str
-
-
 class CalibrationDocument(
     Record, frozen=True, kw_only=True, tag_field="schema", tag="topoprobe.calibration"
 ):
@@ -241,4 +231,4 @@ class CalibrationDocument(
     contention: tuple[Contention, ...] = ()
     models: tuple[ModelCost, ...] = ()
     missing: tuple[Missing, ...] = ()
-    verdicts: tuple[CalibrationVerdict, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from topoprobe.errors import ModelError
-from topoprobe.measure.statistics import steady_samples
 from topoprobe.model.calibration import ceilings, contention, links, swap
-from topoprobe.model.calibration.readings import Readings, measured
+from topoprobe.model.calibration.readings import Readings, measured, series_name
 from topoprobe.model.calibration.steps import fit_models
+from topoprobe.model.calibration.verdicts import verdicts
 from topoprobe.records.base import Estimate, Missing, Source, Status, Tool
 from topoprobe.records.calibration import (
     CalibrationDocument,
-    CalibrationVerdict,
     Contention,
     DeviceCalibration,
 )
 from topoprobe.records.machine import Gpu, Host, MachineDocument, Numa, Package
-from topoprobe.records.results import ResultsDocument, Series
-
-BUSY_RATIO = 0.03
-"""Other processes may take this share of the CPUs before a reader is warned."""
+from topoprobe.records.results import ResultsDocument
 
 
 def calibrate(
@@ -60,7 +56,7 @@ def calibrate(
         ),
         models=fit_models(readings),
         missing=_missing(results, readings),
-        verdicts=_verdicts(results),
+        verdicts=verdicts(results),
     )
 
 
@@ -138,7 +134,7 @@ def _missing(results: ResultsDocument, readings: Readings) -> tuple[Missing, ...
     found += [
         Missing(
             subject=experiment.benchmark,
-            fact=_series_name(series),
+            fact=series_name(series),
             reason=series.reason or f"the series ended as {series.status}",
         )
         for experiment in results.experiments
@@ -158,43 +154,3 @@ def _missing(results: ResultsDocument, readings: Readings) -> tuple[Missing, ...
         Missing(subject="devices", fact="power", reason="the suite has no power experiment yet")
     )
     return tuple(found)
-
-
-def _verdicts(results: ResultsDocument) -> tuple[CalibrationVerdict, ...]:
-    verdicts = [
-        CalibrationVerdict(
-            level="WARN",
-            check="stability",
-            subject=_series_name(series),
-            evidence=series.reason or "the readings did not settle",
-            fix="Stop other work on the machine and run the benchmark again.",
-        )
-        for experiment in results.experiments
-        for series in experiment.series
-        if series.status is Status.UNSTABLE
-    ]
-    shares = [
-        sample.conditions.other_cpu_ratio
-        for experiment in results.experiments
-        for series in experiment.series
-        for sample in steady_samples(series)
-        if sample.conditions is not None and sample.conditions.other_cpu_ratio is not None
-    ]
-    busy = [share for share in shares if share > BUSY_RATIO]
-    if busy and len(busy) > len(shares) / 10:
-        verdicts.append(
-            CalibrationVerdict(
-                level="WARN",
-                check="quiet machine",
-                subject="host",
-                evidence=f"other processes took more than {BUSY_RATIO:.0%} of the CPUs during "
-                f"{len(busy)} of {len(shares)} samples, {max(busy):.0%} at most",
-                fix="Stop other work on the machine and run `topoprobe bench` again.",
-            )
-        )
-    return tuple(verdicts)
-
-
-def _series_name(series: Series) -> str:
-    factors = " ".join(f"{key}={value}" for key, value in series.factors.items())
-    return f"{series.name} {factors}".strip()

@@ -143,17 +143,22 @@ def combined(
     )
 
 
+def series_name(series: Series) -> str:
+    """Return a series' name and what was held fixed, as ``stream.copy device=host threads=2``."""
+    factors = " ".join(f"{key}={value}" for key, value in series.factors.items())
+    return f"{series.name} {factors}".strip()
+
+
 def _reading(series: Series, source: str) -> Reading | None:
     if series.status not in (Status.OK, Status.UNSTABLE):
         return None
     values = steady_values(series)
     if not values:
         return None
-    factors = " ".join(f"{key}={value}" for key, value in series.factors.items())
     return Reading(
         name=series.name,
         factors=series.factors,
         values=values,
-        evidence=f"{source}: {series.name} {factors}",
+        evidence=f"{source}: {series_name(series)}",
         is_unstable=series.status is Status.UNSTABLE,
     )

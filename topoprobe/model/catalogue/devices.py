@@ -24,6 +24,8 @@ class NominalDevice:
         Dense peak by data type: matrix units with fp32 accumulation, vector units for fp32, fp64.
     source : str
         Where the figures are printed.
+    driver_name : str or None
+        How its driver calls it, where that is known.
     """
 
     name: str
@@ -32,12 +34,14 @@ class NominalDevice:
     memory_bytes_per_s: float
     compute_flop_per_s: Mapping[str, float]
     source: str
+    driver_name: str | None = None
 
 
 NOMINAL_DEVICES = (
     NominalDevice(
         name="a100-80gb-sxm",
         title="NVIDIA A100 SXM 80 GB",
+        driver_name="NVIDIA A100-SXM4-80GB",
         memory_bytes=80e9,
         memory_bytes_per_s=2039e9,
         compute_flop_per_s={"bf16": 312e12, "fp16": 312e12, "fp32": 19.5e12, "fp64": 9.7e12},
@@ -46,6 +50,7 @@ NOMINAL_DEVICES = (
     NominalDevice(
         name="h100-80gb-sxm",
         title="NVIDIA H100 SXM 80 GB",
+        driver_name="NVIDIA H100 80GB HBM3",
         memory_bytes=80e9,
         memory_bytes_per_s=3350e9,
         compute_flop_per_s={
@@ -56,6 +61,7 @@ NOMINAL_DEVICES = (
     NominalDevice(
         name="h200-141gb-sxm",
         title="NVIDIA H200 SXM 141 GB",
+        driver_name="NVIDIA H200",
         memory_bytes=141e9,
         memory_bytes_per_s=4800e9,
         compute_flop_per_s={
@@ -66,6 +72,7 @@ NOMINAL_DEVICES = (
     NominalDevice(
         name="l40s-48gb",
         title="NVIDIA L40S 48 GB",
+        driver_name="NVIDIA L40S",
         memory_bytes=48e9,
         memory_bytes_per_s=864e9,
         compute_flop_per_s={
@@ -79,3 +86,8 @@ NOMINAL_DEVICES = (
 def find_nominal_device(name: str) -> NominalDevice | None:
     """Return the device of that name, None if there is none."""
     return next((device for device in NOMINAL_DEVICES if device.name == name), None)
+
+
+def find_by_driver_name(name: str) -> NominalDevice | None:
+    """Return the device that its driver calls so, None if it is not in the catalogue."""
+    return next((device for device in NOMINAL_DEVICES if device.driver_name == name), None)
