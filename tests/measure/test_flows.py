@@ -35,6 +35,7 @@ FLOWS = st.builds(
     chunk_bytes=SIZES,
     cap_bytes_per_s=st.none() | st.floats(1.0, 1e14),
     delay_s=SECONDS,
+    peer=st.none() | st.from_regex(r"[A-Za-z0-9.-]{1,20}", fullmatch=True),
 )
 
 
@@ -79,6 +80,11 @@ def test_flow_set_written_freely_has_one_canonical_text(text: str, canonical: st
         ("host:0 -> gpu:0 via cpu:0", 21, "cpu, cpu:N"),
         ("host:0 -> gpu:0 via ce, speed=3", 25, "one of work="),
         ("host:0 -> gpu:0 via ce, txn=0", 29, "a size above zero such as 64MiB"),
+        ("host:0 -> gpu:0 via ce, size=-4KiB", 30, "a size above zero such as 64MiB"),
+        ("host:0 -> gpu:0 via ce, cap=0GB/s", 29, "a rate above zero such as 5GB/s"),
+        ("host:0 -> gpu:0 via ce, duration=-1s", 34, "a duration above zero such as 250ms"),
+        ("host:0 -> gpu:0 via ce, delay=0ms", 31, "a duration above zero such as 250ms"),
+        ("host:0 -> nic:ib0 via nic, peer=a b", 33, "a host's name or address"),
         ("host:0 -> gpu:0 via ce, txn=1, txn=2", 32, "only once"),
         ("host:0 -> gpu:0 via ce | host:0 ->  via ce", 36, "host:N"),
         ("host:0 -> core:0 via cpu, work=nap", 32, "one of memcpy, stream, chase, gemm"),

@@ -32,11 +32,11 @@ def measured(text: str) -> dict[str, list[Series]]:
     return found
 
 
-def test_contention_sets_are_ten_pairs_and_four_kinds_together() -> None:
+def test_contention_sets_are_all_pairs_and_all_kinds_together() -> None:
     sets = contention.sets_of((4, 7))
     pairs, together = sets[:-1], sets[-1]
     kinds = [tuple(flow.work for flow in one.flows) for one in pairs]
-    assert len(set(kinds)) == 10
+    assert len(set(kinds)) == 15
     assert {flow.work for flow in together.flows} == set(Work)
     assert all(parse_flow_set(str(one)) == one for one in sets)
     assert {str(flow.destination) for flow in pairs[0].flows} == {"core:4", "core:7"}

@@ -9,7 +9,8 @@ Ends are ``host:N`` (memory of NUMA node N), ``gpu:I`` or ``gpu@0000:1b:00.0``, 
 ``nvme:NAME`` and ``core:N`` (which also binds the thread of a CPU flow to that CPU). Executors are
 ``cpu`` or ``cpu:N`` (N threads), ``ce`` (the GPU's copy engine), ``sm`` or ``sm:BLOCKS`` (a
 kernel), ``nic`` and ``nvme``. ``>`` is accepted for ``->``. Keys: ``work`` (what a CPU does:
-memcpy, stream, chase or gemm), ``size``, ``duration``, ``txn``, ``chunk``, ``cap``, ``delay``.
+memcpy, stream, chase, gemm or disk), ``size``, ``duration``, ``txn``, ``chunk``, ``cap``,
+``delay``, and ``peer`` (the host that a ``nic`` flow goes to, without which it comes back).
 
 `str` of a flow or set is its canonical text; parsing that gives the same record again.
 """
@@ -42,13 +43,15 @@ class Work(StrEnum):
     """What a CPU flow does over and over.
 
     ``memcpy`` copies, ``stream`` is the STREAM triad (bytes count as there), ``chase`` follows a
-    random ring one load after the other, ``gemm`` multiplies small matrices that stay in the cache.
+    random ring one load after the other, ``gemm`` multiplies small matrices that stay in the
+    cache, ``disk`` reads a scratch file into the destination's memory, past the page cache.
     """
 
     MEMCPY = "memcpy"
     STREAM = "stream"
     CHASE = "chase"
     GEMM = "gemm"
+    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ class Flow:
         Upper limit of the rate.
     delay_s : float or None
         Start after the others.
+    peer : str or None
+        Host at the other end of a network.
     """
 
     source: End
@@ -118,6 +123,7 @@ class Flow:
     chunk_bytes: int | None = None
     cap_bytes_per_s: float | None = None
     delay_s: float | None = None
+    peer: str | None = None
 
     def __str__(self) -> str:
         text = f"{self.source} -> {self.destination} via {self.executor}"
@@ -183,6 +189,12 @@ def _read_work(text: str) -> Work:
         raise InputError(f"{text!r} is not one of {', '.join(Work)}.") from error
 
 
+def _read_host(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise InputError(f"{text!r} is no name or address of a host.")
+    return text
+
+
 def _write_size(num_bytes: int) -> str:
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if num_bytes % factor == 0:
@@ -212,6 +224,7 @@ _OPTIONS = {
     "chunk": _Option("chunk_bytes", _A_SIZE, _positive(parse_size), _write_size),
     "cap": _Option("cap_bytes_per_s", _A_RATE, _positive(parse_rate), _write_rate),
     "delay": _Option("delay_s", _A_DURATION, _positive(parse_seconds), _write_seconds),
+    "peer": _Option("peer", "a host's name or address", _read_host, str),
 }
 _DEFAULTS = {field.name: field.default for field in fields(Flow)}
 

@@ -8,12 +8,16 @@ from contextlib import ExitStack, closing, contextmanager
 from topoprobe.measure.devices.cpu.executors import CpuFlows
 from topoprobe.measure.devices.cuda.flows import GpuFlows
 from topoprobe.measure.devices.flows import FlowOpener, Place
+from topoprobe.measure.devices.perftest import AdapterFlows
+from topoprobe.measure.devices.storage.flows import DriveFlows
 from topoprobe.measure.flows import ExecutorKind, Flow
 
 _MAKERS: dict[ExecutorKind, Callable[[Place], FlowOpener]] = {
     "cpu": CpuFlows,
     "ce": GpuFlows,
     "sm": GpuFlows,
+    "nic": AdapterFlows,
+    "nvme": DriveFlows,
 }
 
 Openers = Mapping[ExecutorKind, FlowOpener]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from topoprobe.measure.devices.cpu.placement import buffer_on_node
 from topoprobe.measure.devices.cpu.ring import fill_ring
 from topoprobe.measure.devices.cpu.stream import ARRAYS_MOVED, SCALAR, stream_variants
 from topoprobe.measure.devices.flows import OpenFlow, Place
+from topoprobe.measure.devices.storage.scratch import UNIT_BYTES, open_scratch, scratch_gap
 from topoprobe.measure.flows import End, Flow, Work
 
 _UNITS = {
@@ -29,10 +31,12 @@ _UNITS = {
     Work.STREAM: "bytes_per_s",
     Work.CHASE: "per_s",
     Work.GEMM: "flop_per_s",
+    Work.DISK: "bytes_per_s",
 }
 _PAGE_BYTES = 4096
 _CHUNK_BYTES = 16 << 20
 _HOPS_PER_CHUNK = 20_000
+_DISK_BLOCK_BYTES = 1 << 20
 # Three matrices of 1 MiB: they stay in a core's second-level cache.
 _GEMM_SIZE = 512
 # Chunks take milliseconds and the runner looks every millisecond.
@@ -53,6 +57,7 @@ class CpuFlows:
 
     def __init__(self, place: Place) -> None:
         self._device = CpuDevice.of(place.machine, place.cpus)
+        self._scratch = place.scratch
         self._stack = ExitStack()
 
     def missing(self, flow: Flow) -> str | None:
@@ -70,14 +75,20 @@ class CpuFlows:
                     f"{flow}: a CPU moves bytes between host:N and core:N; {end} is neither."
                 )
             self._device.check_place(str(end))
-        if flow.txn_bytes is not None:
-            raise UsageError(f"{flow}: the CPU has no transaction size to choose; leave out txn.")
+        if flow.txn_bytes is not None or flow.peer is not None:
+            raise UsageError(f"{flow}: a CPU chooses no transaction size and knows no peer.")
         if flow.size_bytes is not None and flow.size_bytes % _PAGE_BYTES:
             raise UsageError(
                 f"{flow}: the size is no multiple of {_PAGE_BYTES} bytes; round it up."
             )
         if flow.cap_bytes_per_s is not None and self.unit(flow) != "bytes_per_s":
             raise UsageError(f"{flow}: {flow.work} moves no bytes that cap could limit.")
+        if flow.work is Work.DISK:
+            if flow.chunk_bytes is not None and flow.chunk_bytes % UNIT_BYTES:
+                raise UsageError(
+                    f"{flow}: chunk is no multiple of {UNIT_BYTES} bytes; round it up."
+                )
+            return scratch_gap(self._scratch, flow.size_bytes or 0)
         return _gap(flow.work)
 
     def unit(self, flow: Flow) -> str:
@@ -85,8 +96,8 @@ class CpuFlows:
         return _UNITS[flow.work]
 
     def memory_bytes(self, flow: Flow, size_bytes: int) -> int:
-        """Return the memory of all its threads' buffers."""
-        num_buffers = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMM: 0}[flow.work]
+        """Return the memory of all its threads' buffers that may be large."""
+        num_buffers = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1}.get(flow.work, 0)
         return num_buffers * (flow.size_bytes or size_bytes) * (flow.executor.count or 1)
 
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
@@ -96,12 +107,14 @@ class CpuFlows:
         ------
         EnvironmentMissing
             If memory cannot be placed on the node that it names.
+        MeasurementFailed
+            If the disk is full or refuses.
         """
         cpus = self._cpus(flow, index)
         lanes = []
         for cpu in cpus:
             stream = self._stack.enter_context(self._device.open_stream(f"core:{cpu}"))
-            load = _load(flow, stream, flow.size_bytes or size_bytes)
+            load = self._load(flow, stream, flow.size_bytes or size_bytes)
             lanes.append(
                 Lane(self._device, stream, _enqueuer(load), load.work, num_queued=_NUM_QUEUED)
             )
@@ -121,6 +134,36 @@ class CpuFlows:
         cpus = self._device.cpus
         return tuple(cpus[(index + number) % len(cpus)] for number in range(count))
 
+    def _load(self, flow: Flow, stream: CpuStream, size_bytes: int) -> _Load:
+        """Prepare what one thread repeats, on that thread: it places memory of ``core:N``."""
+        chunk_bytes = min(flow.chunk_bytes or _CHUNK_BYTES, size_bytes)
+        make = {
+            Work.MEMCPY: _memcpy,
+            Work.STREAM: _stream,
+            Work.CHASE: _chase,
+            Work.GEMM: _gemm,
+            Work.DISK: self._disk,
+        }[flow.work]
+        made: list[_Load] = []
+        stream.launch(lambda: made.append(make(flow, size_bytes, chunk_bytes)))
+        stream.synchronize()
+        return made[0]
+
+    def _disk(self, flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
+        def allocate(num_bytes: int) -> memoryview:
+            return _bytes(flow.destination, num_bytes, num_bytes).data
+
+        file = self._stack.enter_context(open_scratch(self._scratch, allocate))
+        file.prepare(size_bytes, time.monotonic)
+        block_bytes = flow.chunk_bytes or _DISK_BLOCK_BYTES
+        offsets = itertools.cycle(range(0, file.num_bytes - block_bytes + 1, block_bytes))
+
+        def read() -> None:
+            file.forget()
+            file.read(next(offsets), block_bytes)
+
+        return _Load(read, itertools.repeat(()), block_bytes)
+
 
 def _gap(work: Work) -> str | None:
     """Say what a kind of work needs that is not installed, or None."""
@@ -129,21 +172,6 @@ def _gap(work: Work) -> str | None:
     if work is Work.GEMM and not (has_module("torch") or can_limit_blas()):
         return "a gemm needs torch or a numpy with OpenBLAS; pip install 'topoprobe[torch]'"
     return None
-
-
-def _load(flow: Flow, stream: CpuStream, size_bytes: int) -> _Load:
-    """Prepare what one thread repeats, on that thread: memory of ``core:N`` is placed by it."""
-    chunk_bytes = min(flow.chunk_bytes or _CHUNK_BYTES, size_bytes)
-    make = {
-        Work.MEMCPY: _memcpy,
-        Work.STREAM: _stream,
-        Work.CHASE: _chase,
-        Work.GEMM: _gemm,
-    }[flow.work]
-    made: list[_Load] = []
-    stream.launch(lambda: made.append(make(flow, size_bytes, chunk_bytes)))
-    stream.synchronize()
-    return made[0]
 
 
 def _memory(end: End, num_bytes: int, fill: Callable[[NDArray[np.uint8]], object]) -> CpuBuffer:

@@ -54,7 +54,7 @@ def storage_under(folder: Path, root: Path = Path("/")) -> Storage:
 
 
 def folder_on(drives: Collection[str], preferred: Path, root: Path = Path("/")) -> Path | None:
-    """Return a folder on one of these drives that may be written, or None.
+    """Return a folder on one of these drives that may be written, the roomiest; None without one.
 
     Parameters
     ----------
@@ -66,8 +66,12 @@ def folder_on(drives: Collection[str], preferred: Path, root: Path = Path("/")) 
         Folder that holds ``sys`` and ``proc``.
     """
     mounts = (root / "proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    candidates = [preferred, *(Path(point) for _, point, _ in _mounts(mounts))]
-    return next((one for one in candidates if _is_usable(one, drives, root)), None)
+    if _is_usable(preferred, drives, root):
+        return preferred
+    points = [Path(point) for _, point, _ in _mounts(mounts)]
+    usable = [point for point in points if _is_usable(point, drives, root)]
+    # A small partition, such as the one to boot from, is no place for large files.
+    return max(usable, key=lambda point: os.statvfs(point).f_bavail, default=None)
 
 
 def _is_usable(folder: Path, drives: Collection[str], root: Path) -> bool:
