@@ -4,6 +4,7 @@ from topoprobe.measure.benchmark import Benchmark
 
 from .compute import ComputeBenchmark
 from .contention import ContentionBenchmark
+from .core_to_core import CoreToCoreBenchmark
 from .cuda_contention import CudaContentionBenchmark
 from .cuda_copy import CudaCopyBenchmark
 from .cuda_launch import CudaLaunchBenchmark
@@ -12,12 +13,15 @@ from .disk import DiskBenchmark
 from .kv_swap import KvSwapBenchmark
 from .latency import LatencyBenchmark
 from .model_steps import ModelStepsBenchmark
+from .numa_matrix import NumaMatrixBenchmark
 from .roofline import RooflineBenchmark
 from .stream import StreamBenchmark
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     StreamBenchmark(),
     LatencyBenchmark(),
+    CoreToCoreBenchmark(),
+    NumaMatrixBenchmark(),
     ComputeBenchmark(),
     RooflineBenchmark(),
     ContentionBenchmark(),

@@ -96,20 +96,20 @@ class LatencyBenchmark:
         size = array_size(machine, context.budget, num_arrays=2, scale=_RING_SCALE)
         context.progress(f"building a ring of {size.num_bytes >> 20} MiB")
         with device.open_stream(f"core:{device.cpus[0]}") as stream:
-            chaser = _Chaser(stream, size)
-            series = [*_idle(chaser, context), *_loaded(device, chaser, context)]
+            ring = CpuBuffer(size.num_bytes, "host").view("uint64")
+            stream.launch(fill_ring, ring, 1)
+            chaser = Chaser(stream, ring)
+            series = [*_idle(chaser, size, context), *_loaded(device, chaser, size, context)]
         return Outcome(require_any(series))
 
 
-class _Chaser:
-    """A ring in memory near one CPU, and the place where its chase stands."""
+class Chaser:
+    """A pinned stream, a ring of pointers, and the place where the chase stands."""
 
-    def __init__(self, stream: CpuStream, size: ArraySize) -> None:
+    def __init__(self, stream: CpuStream, ring: NDArray[np.uint64]) -> None:
         self.stream = stream
-        self.size = size
-        self.ring: NDArray[np.uint64] = CpuBuffer(size.num_bytes, "host").view("uint64")
+        self._ring = ring
         self._slot = 0
-        stream.launch(fill_ring, self.ring, 1)
         stream.launch(self.walk, 1)  # compiles
         stream.synchronize()
 
@@ -117,7 +117,7 @@ class _Chaser:
         """Follow the ring from where the last walk ended."""
         from topoprobe.measure.devices.cpu.plain_loops import chase
 
-        self._slot = chase(self.ring, self._slot, num_hops)
+        self._slot = chase(self._ring, self._slot, num_hops)
 
     def time_per_hop_s(self) -> float:
         """Return the seconds of one load, alone."""
@@ -128,20 +128,22 @@ class _Chaser:
         return (end.time_s() - start.time_s()) / _IDLE_HOPS
 
 
-def _idle(chaser: _Chaser, context: Context) -> tuple[Series, ...]:
+def _idle(chaser: Chaser, size: ArraySize, context: Context) -> tuple[Series, ...]:
     quantity = Quantity(
         "latency.idle",
         "s",
-        {"device": "host", **chaser.size.factors("ring_bytes")},
+        {"device": "host", **size.factors("ring_bytes")},
         is_better_higher=False,
     )
     return collect(context, [Trial.of(quantity, chaser.time_per_hop_s)])
 
 
-def _loaded(device: CpuDevice, chaser: _Chaser, context: Context) -> tuple[Series, ...]:
+def _loaded(
+    device: CpuDevice, chaser: Chaser, size: ArraySize, context: Context
+) -> tuple[Series, ...]:
     cpus = device.cpus[1:]
     loads = levels(context.budget.suite)
-    quantities = [_quantities(level, len(cpus), chaser.size) for level in loads]
+    quantities = [_quantities(level, len(cpus), size) for level in loads]
     if not cpus:
         reason = "one CPU only: nothing can load the memory while it waits"
         return tuple(skipped(one, reason) for pair in quantities for one in pair)
@@ -205,7 +207,7 @@ def _compile(arrays: list[NDArray[Any]]) -> None:
 
 def _at_level(
     device: CpuDevice,
-    chaser: _Chaser,
+    chaser: Chaser,
     threads: list[_LoadThread],
     level: Level,
     window_s: float,

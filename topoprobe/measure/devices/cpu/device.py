@@ -36,13 +36,13 @@ def available_cpus(root: Path = Path("/")) -> tuple[int, ...]:
     seen: dict[str, int] = {}
     rank: dict[int, int] = {}
     for cpu in sorted(os.sched_getaffinity(0)):
-        core = _core_of(root, cpu)
+        core = core_of(cpu, root)
         rank[cpu] = seen.get(core, 0)
         seen[core] = rank[cpu] + 1
     return tuple(sorted(rank, key=lambda cpu: (rank[cpu], cpu)))
 
 
-def _core_of(root: Path, cpu: int) -> str:
+def core_of(cpu: int, root: Path = Path("/")) -> str:
     """Return a text that CPUs of the same core share (the CPU itself where nothing is told)."""
     path = root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba import extending
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -23,6 +24,13 @@ def compiled(function: F) -> F:
     except RuntimeError:  # neither the source's folder nor the user's cache can be written
         made = compile_(**options)(function)
     return cast("F", made)
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Make a function that emits LLVM code; it sees constant arguments as literals."""
+    # numba cannot express that an intrinsic's caller leaves out the first argument.
+    make: Any = extending.intrinsic
+    return make(prefer_literal=True)(function)
 
 
 def widest_vector_bytes() -> int:

@@ -15,19 +15,16 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import extending
 from numba.core import cgutils as _cgutils
 from numba.core import types
 from numba.np import arrayobj as _arrayobj
 from numpy.typing import NDArray
 
-from topoprobe.measure.devices.cpu.jit import compiled
+from topoprobe.measure.devices.cpu.jit import compiled, intrinsic
 
-# numba annotates only parts of these, and cannot express that an intrinsic's caller leaves out the
-# first argument.
+# numba annotates only parts of these.
 arrayobj: Any = _arrayobj
 cgutils: Any = _cgutils
-_make_intrinsic: Any = extending.intrinsic
 
 NUM_CHAINS = 16
 """Independent chains of multiply-adds: latency 4 times 2 per cycle needs 8, some CPUs 10."""
@@ -37,11 +34,6 @@ _LINE_BYTES = 64
 # Reads are asked for this far ahead: the CPU's own prefetchers stop at the end of each 4 KiB page.
 _PREFETCH_BYTES = 2048
 _BYTE_BITS = 8
-
-
-def _intrinsic(function: Callable[..., Any]) -> Any:
-    """Make a function that emits code; it sees the vector width as a literal."""
-    return _make_intrinsic(prefer_literal=True)(function)
 
 
 class _Vectors:
@@ -161,7 +153,7 @@ def _stream_intrinsic(combine: Emitter, *, reads_both: bool) -> Any:
 
         return types.void(out, x, y, out.dtype, types.intp, width), emit
 
-    return _intrinsic(typed)
+    return intrinsic(typed)
 
 
 _copy = _stream_intrinsic(lambda vectors, factor, x, y: x, reads_both=False)
@@ -176,7 +168,7 @@ _triad = _stream_intrinsic(
 )
 
 
-@_intrinsic
+@intrinsic
 def _sum(typing: Any, x: Any, count: Any, width: Any) -> Any:
     """Return the sum of all elements, added up in one chain per vector of two cache lines."""
 
@@ -197,7 +189,7 @@ def _sum(typing: Any, x: Any, count: Any, width: Any) -> Any:
     return x.dtype(x, types.intp, width), emit
 
 
-@_intrinsic
+@intrinsic
 def _fill(typing: Any, out: Any, scalar: Any, count: Any, width: Any) -> Any:
     """Write a number to all elements, past the cache."""
 
@@ -330,7 +322,7 @@ def paced(
     return total + float(state)
 
 
-@_intrinsic
+@intrinsic
 def _multiply_add(
     typing: Any, start: Any, scale: Any, shift: Any, num_rounds: Any, width: Any
 ) -> Any:
@@ -385,7 +377,7 @@ def multiply_add_64(start: NDArray[Any], scale: float, shift: float, num_rounds:
     return float(_multiply_add(start, scale, shift, num_rounds, 64))
 
 
-@_intrinsic
+@intrinsic
 def _update(typing: Any, array: Any, scale: Any, shift: Any, num_rounds: Any, width: Any) -> Any:
     """Apply ``x = x * scale + shift`` to every element `num_rounds` times, in place."""
 
