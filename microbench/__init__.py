@@ -7,7 +7,11 @@ from .contention import ContentionBenchmark
 from .core_to_core import CoreToCoreBenchmark
 from .cuda_contention import CudaContentionBenchmark
 from .cuda_copy import CudaCopyBenchmark
+from .cuda_gemm import CudaGemmBenchmark
+from .cuda_host_memory import CudaHostMemoryBenchmark
+from .cuda_latency import CudaLatencyBenchmark
 from .cuda_launch import CudaLaunchBenchmark
+from .cuda_roofline import CudaRooflineBenchmark
 from .cuda_stream import CudaStreamBenchmark
 from .disk import DiskBenchmark
 from .kv_swap import KvSwapBenchmark
@@ -28,8 +32,12 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     KvSwapBenchmark(),
     DiskBenchmark(),
     CudaStreamBenchmark(),
+    CudaLatencyBenchmark(),
+    CudaRooflineBenchmark(),
+    CudaGemmBenchmark(),
     CudaLaunchBenchmark(),
     CudaCopyBenchmark(),
+    CudaHostMemoryBenchmark(),
     CudaContentionBenchmark(),
     ModelStepsBenchmark(),
 )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
 
-from topoprobe.errors import MeasurementFailed
 from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.devices.cuda.availability import cuda_gap
 from topoprobe.measure.devices.cuda.inventory import OpenGpu
@@ -15,27 +12,29 @@ from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Factor, Series
 from topoprobe.units import format_bytes
 
+from .cuda_timing import Repeated
+from .cuda_transfer import Transfer
+from .gpu_sizes import powers
 from .gpus import measure_each
 
-if TYPE_CHECKING:
-    from topoprobe.measure.devices.cuda.device import CudaDevice
-    from topoprobe.measure.devices.cuda.memory import CudaBuffer
-
-Direction = Literal["h2d", "d2h"]
-_DIRECTIONS: tuple[Direction, ...] = ("h2d", "d2h")
-# Five sizes, a factor of sixteen apart: enough to fit latency and bandwidth, and to see the knee.
-_SIZES = (4 << 10, 64 << 10, 1 << 20, 16 << 20, 256 << 20)
-_SAMPLE_S = 5e-3
-_MAX_REPEATS = 200
-_SOURCE_SEED, _POISON_SEED = 11, 12
+_DIRECTIONS = ("h2d", "d2h")
+_SMALLEST_BYTES, _LARGEST_BYTES = 4, 1 << 30
+# Few are enough to fit latency and bandwidth; many show where the one ends and the other begins.
+_STEPS = {"quick": 16}
+_STEP = 4
 
 
 class CudaCopyBenchmark:
-    """Bandwidth between the host and a GPU."""
+    """Bandwidth between the host and a GPU, from 4 bytes to 1 GiB.
+
+    Bytes are the payload, counted once. Memory of the host is page-locked on the GPU's own NUMA
+    node. Copies are queued back to back from one buffer to another: sizes that fit the caches of
+    the host may be served by them.
+    """
 
     name: str = "cuda.copy"
     summary: str = "Copy between pinned host memory and each GPU, both ways, by copy engine."
-    revision: int = 1
+    revision: int = 2
     seconds: float = 6.0
 
     def missing(self, machine: MachineDocument) -> str | None:
@@ -48,72 +47,38 @@ class CudaCopyBenchmark:
         return measure_each(machine, context, _measure, names)
 
 
-def _measure(gpu: OpenGpu, context: Context) -> Iterable[Series]:
+def _measure(gpu: OpenGpu, context: Context) -> Iterator[Series]:
     room = min(gpu.device.free_bytes() // 4, context.budget.memory_bytes // 2)
-    for num_bytes in _SIZES:
-        quantities = {direction: _quantity(gpu, direction, num_bytes) for direction in _DIRECTIONS}
+    step = _STEPS.get(context.budget.suite, _STEP)
+    sizes = tuple(powers(_SMALLEST_BYTES, _LARGEST_BYTES, step))
+    largest = max(size for size in sizes if size <= room)
+    host = gpu.device.reserve(max(largest, 8), gpu.pinned_place)
+    local = gpu.device.reserve(max(largest, 8), "gpu")
+    for num_bytes in sizes:
         if num_bytes > room:
             reason = (
                 f"{format_bytes(num_bytes)} are more than a copy may use ({format_bytes(room)})"
             )
-            yield from (skipped(quantity, reason) for quantity in quantities.values())
+            yield from (skipped(_quantity(gpu, way, num_bytes), reason) for way in _DIRECTIONS)
             continue
-        pinned = gpu.device.reserve(num_bytes, gpu.pinned_place)
-        local = gpu.device.reserve(num_bytes, "gpu")
+        ends = {"h2d": (local, host), "d2h": (host, local)}
         yield from collect(
             context,
             [
-                Trial.of(quantities["h2d"], _Sampler(gpu.device, pinned, local)),
-                Trial.of(quantities["d2h"], _Sampler(gpu.device, local, pinned)),
+                _trial(gpu, direction, Transfer(gpu.device, *ends[direction], num_bytes))
+                for direction in _DIRECTIONS
             ],
         )
 
 
-def _quantity(gpu: OpenGpu, direction: Direction, num_bytes: int) -> Quantity:
+def _trial(gpu: OpenGpu, direction: str, transfer: Transfer) -> Trial:
+    timed = Repeated(
+        gpu.device, transfer.by_engine, prepare=transfer.poison_once, check=transfer.check_once
+    )
+    quantity = _quantity(gpu, direction, transfer.num_bytes)
+    return Trial.of(quantity, timed.rate_of(transfer.num_bytes))
+
+
+def _quantity(gpu: OpenGpu, direction: str, num_bytes: int) -> Quantity:
     factors: dict[str, Factor] = {"device": gpu.node.id, "executor": "ce", "num_bytes": num_bytes}
     return Quantity(f"copy.{direction}", "bytes_per_s", factors)
-
-
-class _Sampler:
-    """Takes samples of one direction and size.
-
-    The first call fills and poisons, checks what arrived, and finds how often to repeat; its sample
-    is warm-up.
-    """
-
-    def __init__(self, device: CudaDevice, source: CudaBuffer, target: CudaBuffer) -> None:
-        self._device = device
-        self._source = source
-        self._target = target
-        self._repeats = 1
-        self._is_checked = False
-
-    def __call__(self) -> float:
-        """Return bytes per second of copies queued back to back."""
-        if not self._is_checked:
-            self._device.fill(self._source, _SOURCE_SEED)
-            self._device.fill(self._target, _POISON_SEED)
-        num_bytes = self._source.num_bytes
-        latch = self._device.latch()
-        with self._device.open_stream() as stream:
-            stream.hold(latch)
-            start = stream.record()
-            for _ in range(self._repeats):
-                stream.copy_async(self._target, self._source, num_bytes)
-            end = stream.record()
-            # Small copies end sooner than Python asks for the next; queued, they set the pace.
-            latch.open()
-            stream.synchronize()
-        elapsed_s = end.seconds_since(start)
-        if not self._is_checked:
-            self._check()
-            self._is_checked = True
-        rate = num_bytes * self._repeats / elapsed_s
-        wanted = math.ceil(_SAMPLE_S * self._repeats / elapsed_s)
-        self._repeats = max(1, min(_MAX_REPEATS, wanted))
-        return rate
-
-    def _check(self) -> None:
-        mismatch = self._device.verify(self._target, _SOURCE_SEED, _POISON_SEED)
-        if mismatch is not None:
-            raise MeasurementFailed(f"A copy arrived wrong: {mismatch}.")

@@ -11,10 +11,8 @@ from topoprobe.measure.series import Quantity, Trial, collect
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Series
 
+from .cuda_timing import Repeated
 from .gpus import measure_each
-
-# Few enough for the driver's queue to take them all behind a closed latch.
-_NUM_LAUNCHES = 200
 
 
 class CudaLaunchBenchmark:
@@ -35,20 +33,7 @@ class CudaLaunchBenchmark:
 
 
 def _measure(gpu: OpenGpu, context: Context) -> Iterable[Series]:
-    device = gpu.device
-
-    def seconds_per_launch() -> float:
-        latch = device.latch()
-        with device.open_stream() as stream:
-            stream.hold(latch)
-            start = stream.record()
-            for _ in range(_NUM_LAUNCHES):
-                stream.launch(device.kernels.nothing)
-            end = stream.record()
-            # All are queued: from here on the GPU alone sets the pace.
-            latch.open()
-            stream.synchronize()
-        return end.seconds_since(start) / _NUM_LAUNCHES
-
+    nothing = gpu.device.kernels.nothing
+    launches = Repeated(gpu.device, lambda stream: stream.launch(nothing))
     quantity = Quantity("launch.overhead", "s", {"device": gpu.node.id}, is_better_higher=False)
-    return collect(context, [Trial.of(quantity, seconds_per_launch)])
+    return collect(context, [Trial.of(quantity, launches.seconds)])

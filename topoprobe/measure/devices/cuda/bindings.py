@@ -240,6 +240,7 @@ class Kernels:
         num_warm_hops: int,
         write_sixteenths: int = 0,
         pause_s: float = 0.0,
+        first_word: int = 0,
     ) -> None:
         """Follow a ring on one SM while all others stream through `load`.
 
@@ -262,6 +263,8 @@ class Kernels:
         pause_s : float
             Rest of each warp after each chunk, at most 1 ms; the load that results is measured,
             not derived from it.
+        first_word : int
+            Word of the ring to start at.
         """
         _require_hops(num_hops, num_warm_hops)
         _require_room("loaded_chase", board.num_bytes, BOARD_BYTES)
@@ -277,7 +280,7 @@ class Kernels:
         self._launch(
             "loaded_chase",
             num_blocks,
-            _address(ring), _address(load), _address(board), np.uint32(0),
+            _address(ring), _address(load), _address(board), np.uint32(first_word),
             np.uint32(num_warm_hops), np.uint32(num_hops),
             np.uint64(load.num_bytes // PAIR_BYTES), np.uint32(write_sixteenths),
             np.uint32(round(pause_s * 1e9)), np.uint64(_CHASER_TIMEOUT_S * 1e9),

@@ -323,6 +323,11 @@ class CudaDevice:
         """Its number among the devices that CUDA shows, which other libraries count alike."""
         return int(self._device.id)
 
+    @property
+    def host_nodes(self) -> tuple[int, ...]:
+        """NUMA nodes that have CPUs: those of the host, and not the memory of a GPU."""
+        return tuple(node for node, cpus in self._numa_cpus.items() if cpus)
+
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
         """Make it the calling thread's current GPU."""
@@ -392,6 +397,14 @@ class CudaDevice:
     def fill_floats(self, buffer: CudaBuffer, seed: int, float_type: FloatType = "fp64") -> None:
         """Fill with random numbers in [1, 2)."""
         self._run("fill memory", self.kernels.fill_floats, buffer, seed, float_type)
+
+    def fill_value(self, buffer: CudaBuffer, value: float) -> None:
+        """Fill with one float64."""
+        self._run("fill memory", self.kernels.write, buffer, value)
+
+    def flush_l2(self, scratch: CudaBuffer) -> None:
+        """Drive everything else out of the L2 cache; `scratch` is at least as large."""
+        self._run("flush the L2 cache", self.kernels.flush_l2, scratch, self.l2_bytes)
 
     def verify(self, buffer: CudaBuffer, seed: int, poison_seed: int) -> Mismatch | None:
         """Compare all of a buffer with the pattern of `seed`, where it lies.
