@@ -12,7 +12,12 @@ CUDA_MAJOR := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9
 CUDA_EXTRA := $(if $(CUDA_MAJOR),$(shell [ $(CUDA_MAJOR) -ge 13 ] && echo ,cuda13 || { [ $(CUDA_MAJOR) -eq 12 ] && echo ,cuda12; }))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c $(CONSTRAINTS)
 
-.PHONY: profile test check format clean
+# Where measurements of this machine's GPUs are kept: the product's name, and how many there are.
+GPU_NAMES := $(shell nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | tr 'A-Z ' 'a-z-')
+GPU_COUNT := $(words $(GPU_NAMES))
+MEASURED := docs/measured/$(if $(filter-out 1,$(GPU_COUNT)),$(GPU_COUNT)x-)$(firstword $(GPU_NAMES))
+
+.PHONY: profile test gpu check format clean
 .DELETE_ON_ERROR:
 
 profile: $(VENV)/.installed
@@ -20,6 +25,14 @@ profile: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	TOPOPROBE_RECORDINGS="$(RECORDINGS)" $(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+
+gpu:
+	@[ $(GPU_COUNT) -gt 0 ] || { echo "make gpu measures NVIDIA GPUs, and nvidia-smi names none here." >&2; exit 3; }
+	$(MAKE) $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -m gpu tests
+	mkdir -p $(MEASURED)
+	nvidia-smi --query-gpu=timestamp,name,pci.bus_id,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,ecc.mode.current --format=csv > $(MEASURED)/gpus.csv
+	$(BIN)/topoprobe profile --suite full -o $(MEASURED) --force
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
