@@ -17,6 +17,7 @@ from topoprobe.measure.devices.cuda.work import (
     Work,
     block_work,
     copy_work,
+    gemv_work,
     intensity_work,
     stream_work,
     zero_copy_read_work,
@@ -192,3 +193,17 @@ def test_access_beyond_a_buffer_is_noticed(counter: Counter) -> None:
             target=target,
             source=source,
         )  # fmt: skip
+
+
+def test_gemv_reads_every_weight_once(counter: Counter) -> None:
+    weights, vector = Memory(np.ones((64, 512), np.float32)), Memory(np.ones(64, np.float32))
+    num_parts = counter.kernels.num_gemv_parts(weights, vector)
+    partial = Memory(np.zeros((num_parts, 512), np.float32))
+    counts = counter.count(
+        "gemv",
+        lambda: counter.kernels.gemv(weights, vector, partial),
+        weights=weights,
+        partial=partial,
+    )
+    assert moved({"weights": counts["weights"]}) == payload(gemv_work(weights.num_bytes))
+    assert counts["partial"].stored == partial.num_bytes

@@ -260,3 +260,19 @@ def test_zero_copy_write_then_read_touches_each_access_and_nothing_between(
     )
     assert memory.is_guarded()
     assert sums.is_guarded()
+
+
+@pytest.mark.parametrize(("num_rows", "num_columns"), [(1, 4), (7, 36), (64, 4 * 300)])
+def test_gemv_parts_add_up_to_the_product(
+    on_cpu: Callable[..., OnCpu], num_rows: int, num_columns: int
+) -> None:
+    rng = np.random.default_rng(1)
+    weights = rng.random((num_rows, num_columns), dtype=np.float32)
+    vector = rng.random(num_rows, dtype=np.float32)
+    kernels = bound(on_cpu)
+    matrix, factors = Memory(weights), Memory(vector)
+    num_parts = kernels.num_gemv_parts(matrix, factors)
+    partial = Memory(np.full((num_parts, num_columns), np.nan, dtype=np.float32))
+    kernels.gemv(matrix, factors, partial)
+    found = partial.array.reshape(num_parts, num_columns).sum(axis=0)
+    np.testing.assert_allclose(found, vector @ weights, rtol=1e-5)

@@ -158,6 +158,35 @@ class Kernels:
             np.uint64(num_words), _address(report),
         )  # fmt: skip
 
+    def num_gemv_parts(self, weights: DeviceMemory, vector: DeviceMemory) -> int:
+        """Return in how many parts `gemv` leaves its sums: as many as fill the GPU."""
+        num_rows, num_vectors = _matrix(weights, vector)
+        return max(1, min(num_rows, self.num_filling // self._num_columns(num_vectors)))
+
+    def gemv(self, weights: DeviceMemory, vector: DeviceMemory, partial: DeviceMemory) -> None:
+        """Multiply a vector with a matrix of float32.
+
+        Parameters
+        ----------
+        weights : DeviceMemory
+            Row after row, as many as `vector` has numbers; rows are a multiple of 16 bytes.
+        vector : DeviceMemory
+            float32.
+        partial : DeviceMemory
+            `num_gemv_parts` rows of float32, whose sum is the product.
+        """
+        num_rows, num_vectors = _matrix(weights, vector)
+        num_parts = self.num_gemv_parts(weights, vector)
+        _require_room("gemv", partial.num_bytes, num_parts * num_vectors * PAIR_BYTES)
+        self._functions["gemv"](
+            (self._num_columns(num_vectors), num_parts),
+            (_THREADS_PER_BLOCK,),
+            (
+                _address(weights), _address(vector), _address(partial), np.uint64(num_rows),
+                np.uint64(num_vectors),
+            ),
+        )  # fmt: skip
+
     def gather_blocks(
         self, staging: DeviceMemory, pool: DeviceMemory, table: DeviceMemory, block_bytes: int
     ) -> None:
@@ -407,6 +436,7 @@ class Kernels:
                 f"intensity_{name}": (none, layout.argument(0), layout.argument(0), zero32, zero)
                 for name, layout in FLOAT_TYPES.items()
             },
+            "gemv": (none, none, none, zero, zero),
             "kv_gather": (none, none, none, zero32, zero32),
             "kv_scatter": (none, none, none, zero32, zero32),
             "latch_wait": (np.uint64(flag), np.uint64(outcome), zero),
@@ -485,6 +515,10 @@ class Kernels:
             ),
         )  # fmt: skip
 
+    def _num_columns(self, num_vectors: int) -> int:
+        """Return the blocks side by side over a row of a matrix."""
+        return max(1, min(self.num_filling, -(-num_vectors // _THREADS_PER_BLOCK)))
+
     def _num_blocks(self, num_elements: int, grid: Grid) -> int:
         covering = max(1, -(-num_elements // _THREADS_PER_BLOCK))
         if grid == "one_pass":
@@ -510,6 +544,17 @@ def _num_units(memories: tuple[DeviceMemory, ...], unit_bytes: int) -> int:
             f"{unit_bytes}."
         )
     return num_bytes // unit_bytes
+
+
+def _matrix(weights: DeviceMemory, vector: DeviceMemory) -> tuple[int, int]:
+    """Return the rows of a float32 matrix, and their 16-byte vectors."""
+    num_rows = vector.num_bytes // 4
+    if num_rows == 0 or weights.num_bytes == 0 or weights.num_bytes % (num_rows * PAIR_BYTES):
+        raise UsageError(
+            f"A matrix of {weights.num_bytes} bytes has not {num_rows} equal rows of whole "
+            f"vectors of {PAIR_BYTES} bytes."
+        )
+    return num_rows, weights.num_bytes // (num_rows * PAIR_BYTES)
 
 
 def _require_room(what: str, num_bytes: int, needed_bytes: int) -> None:

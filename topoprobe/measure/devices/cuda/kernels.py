@@ -16,6 +16,7 @@ from topoprobe.measure.devices.cuda.nvrtc import Nvrtc, load_nvrtc
 
 #: Kernel families, each one file ``cuda/<family>.cu``.
 FAMILIES = (
+    "gemv",
     "intensity",
     "kv_blocks",
     "latch",

@@ -91,3 +91,11 @@ def zero_copy_read_work(num_accesses: int, access_bytes: int) -> Work:
 def zero_copy_write_work(num_accesses: int, access_bytes: int) -> Work:
     """Return the work of `zero_copy_write`."""
     return Work(0, num_accesses * access_bytes)
+
+
+def gemv_work(weights_bytes: int) -> Work:
+    """Return the work of `gemv`: every float32 weight is read once for a multiply-add.
+
+    The vectors, a few thousandths of the matrix, do not count.
+    """
+    return Work(weights_bytes, 0, 2 * weights_bytes // 4)
