@@ -11,7 +11,7 @@ from topoprobe.model.calibration.nominal import nominal_verdicts
 from topoprobe.model.calibration.peers import peer_verdicts
 from topoprobe.model.calibration.verdicts import verdicts
 from topoprobe.records.base import Verdict
-from topoprobe.records.machine import Gpu, Host
+from topoprobe.records.machine import Gpu, Host, Pair
 from topoprobe.records.results import Conditions, ResultsDocument, Series
 
 FULL_LINK = Conditions(pcie_generation=5, pcie_num_lanes=16, sm_clock_hz=1.98e9)
@@ -105,6 +105,57 @@ def test_different_sizes_and_different_models_are_no_peers() -> None:
     nodes = (document.machine.nodes[0], other, *document.machine.nodes[2:])
     machine = msgspec.structs.replace(document.machine, nodes=nodes)
     assert peer_verdicts(msgspec.structs.replace(document, machine=machine)) == ()
+
+
+def flows_between(*rates: float, path_class: str | None = "NV18") -> ResultsDocument:
+    """Solo copies from GPU 0 to the others, and each to its near host memory."""
+    ids = [f"gpu@0000:0{index}:00.0" for index in range(1, 5)]
+    made = [
+        series("contention.solo", rate, flow=flow, set=flow, index=0, num_cpus=0)
+        for rate, peer in zip(rates, ids[1:], strict=False)
+        for flow in (f"{ids[0]} -> {peer} via ce", f"{peer} -> host:0 via ce")
+    ]
+    document = results(*made)
+    machine = msgspec.structs.replace(
+        document.machine,
+        nodes=tuple(Gpu(id=name, name="NVIDIA H200", parent="host", numa_index=0) for name in ids),
+        pairs=tuple(Pair(a=ids[0], b=peer, path_class=path_class) for peer in ids[1:]),
+    )
+    return msgspec.structs.replace(document, machine=machine)
+
+
+def test_slow_way_between_gpus_is_named_among_those_of_its_class() -> None:
+    found = peer_verdicts(flows_between(370e9, 370e9, 185e9))
+    assert [one.subject for one in found] == [
+        "gpu@0000:01:00.0 -> gpu@0000:04:00.0 via ce",
+        "gpu@0000:04:00.0 -> host:0 via ce",
+    ]
+    assert "50% worse than the median of 2 peers" in found[0].evidence
+
+
+def test_ways_whose_class_is_not_known_are_not_compared() -> None:
+    found = peer_verdicts(flows_between(370e9, 370e9, 185e9, path_class=None))
+    assert [one.subject for one in found] == ["gpu@0000:04:00.0 -> host:0 via ce"]
+
+
+def test_flows_of_cpus_have_no_peers() -> None:
+    flows = [f"host:0 -> core:{cpu} via cpu" for cpu in (0, 1)]
+    made = [
+        series("contention.solo", rate, flow=flow, set=flow, index=0, num_cpus=1)
+        for rate, flow in zip((1e9, 2e9), flows, strict=True)
+    ]
+    assert peer_verdicts(results(*made)) == ()
+
+
+def test_arrays_within_the_caches_make_one_verdict() -> None:
+    made = [
+        series("stream.triad", 1e10, threads=threads, variant="numba", cache_ratio=ratio)
+        for threads, ratio in ((1, 4.0), (2, 0.51))
+    ]
+    (found,) = (one for one in verdicts(results(*made)) if one.check == "cache")
+    assert found.subject == "host"
+    assert "stream.triad are 0.51 times the last-level caches" in found.evidence
+    assert "cache" not in {one.check for one in verdicts(results(made[0]))}
 
 
 def only(document: ResultsDocument) -> Verdict:

@@ -13,6 +13,9 @@ from topoprobe.records.results import ResultsDocument, Series
 BUSY_RATIO = 0.03
 """Other processes may take this share of the CPUs before a reader is warned."""
 
+# Arrays this many times the last-level caches are not served from there [mccalpin1995].
+_BEYOND_CACHES = 4.0
+
 
 def verdicts(results: ResultsDocument) -> tuple[Verdict, ...]:
     """Judge devices by their peers and their nominal figures, and samples by their conditions."""
@@ -20,10 +23,34 @@ def verdicts(results: ResultsDocument) -> tuple[Verdict, ...]:
     return (
         *peer_verdicts(results),
         *nominal_verdicts(results),
+        *_cached(series),
         *_stability(series),
         *_outliers(series),
         *_quiet(series),
     )
+
+
+def _cached(series: list[Series]) -> list[Verdict]:
+    """Warn of arrays that the caches may have served."""
+    told = [
+        (ratio, one)
+        for one in series
+        if steady_samples(one) and isinstance(ratio := one.factors.get("cache_ratio"), float)
+    ]
+    ratio, least = min(told, key=lambda pair: pair[0], default=(_BEYOND_CACHES, None))
+    if least is None or ratio >= _BEYOND_CACHES:
+        return []
+    return [
+        Verdict(
+            level="WARN",
+            check="cache",
+            subject=str(least.factors.get("device", "host")),
+            evidence=f"the arrays of {least.name} are {ratio:.2g} times the last-level caches that "
+            f"the machine tells, not {_BEYOND_CACHES:.0f}: part of its rate may be theirs",
+            fix="Run a longer suite, or with more memory free; a guest may be told caches that it "
+            "shares with others.",
+        )
+    ]
 
 
 def _stability(series: list[Series]) -> list[Verdict]:
