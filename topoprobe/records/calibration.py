@@ -118,23 +118,46 @@ class LinkCalibration(Record, frozen=True, kw_only=True):
 
 
 class FlowShare(Record, frozen=True, kw_only=True):
-    """One flow of a concurrent set: alone, together, and the ratio."""
+    """One flow of a concurrent set: alone, together, and the ratio.
+
+    Attributes
+    ----------
+    jitter_ratio : Estimate or None
+        99th percentile over median duration of its chunks.
+    convergence_s : Estimate or None
+        From 10 % to 90 % of its change after the last flow joined; None where none joined late, or
+        where it did not change.
+    """
 
     flow: str
     solo_per_s: Estimate
     shared_per_s: Estimate
     slowdown_ratio: Estimate
+    jitter_ratio: Estimate | None = None
+    convergence_s: Estimate | None = None
 
 
 class FlowSetShare(Record, frozen=True, kw_only=True):
     """A concurrent set measured in a common window.
 
-    `jain_ratio` is Jain's index over ``shared / solo`` of its flows, 1 when all suffer alike.
+    Attributes
+    ----------
+    jain_ratio : Estimate
+        Jain's index over ``shared / solo`` of its flows, 1 when all suffer alike.
+    wire_jain_ratio : Estimate or None
+        Jain's index over the rates with packet headers, where all transaction sizes are known.
+    bottleneck : str or None
+        The narrowest link, with its direction, that all flows cross.
+    bottleneck_ratio : Estimate or None
+        What all flows moved together over its nominal capacity.
     """
 
     flows: tuple[FlowShare, ...]
     jain_ratio: Estimate
     max_min_ratio: Estimate
+    wire_jain_ratio: Estimate | None = None
+    bottleneck: str | None = None
+    bottleneck_ratio: Estimate | None = None
 
 
 class SlowdownMatrix(Record, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from topoprobe.errors import ModelError
+from topoprobe.machine.view import Machine
+from topoprobe.measure.sharing import MIN_PAIRS
 from topoprobe.model.calibration import ceilings, contention, links, swap
 from topoprobe.model.calibration.readings import Readings, measured, series_name
 from topoprobe.model.calibration.steps import fit_models
@@ -52,7 +54,9 @@ def calibrate(
         devices=tuple(_device(machine, readings, device) for device in devices),
         links=links.link_calibrations(machine, readings),
         contention=tuple(
-            found for device in devices if (found := _contention(readings, device)) is not None
+            found
+            for device in devices
+            if (found := _contention(Machine(machine), readings, device)) is not None
         ),
         models=fit_models(readings),
         missing=_missing(results, readings),
@@ -81,14 +85,15 @@ def _device(machine: MachineDocument, readings: Readings, device: str) -> Device
     )
 
 
-def _contention(readings: Readings, device: str) -> Contention | None:
-    sets = contention.flow_sets(readings, device)
+def _contention(machine: Machine, readings: Readings, device: str) -> Contention | None:
+    sets = contention.flow_sets(readings, device, machine)
     loaded = ceilings.loaded_latency(readings, device)
     if not sets and not loaded:
         return None
     return Contention(
         resource=f"memory:{device}",
         capacity_bytes_per_s=ceilings.memory_bandwidth(ceilings.stream_rates(readings, device)),
+        sharing_exponent=contention.transaction_exponent(readings, device),
         loaded_latency=loaded,
         slowdown=contention.slowdown_matrix(readings, device),
         sets=sets,
@@ -141,15 +146,16 @@ def _missing(results: ResultsDocument, readings: Readings) -> tuple[Missing, ...
         for series in experiment.series
         if series.status in (Status.SKIPPED, Status.FAILED)
     ]
-    if readings.select("contention.shared"):
-        found.append(
-            Missing(
-                subject="contention",
-                fact="sharing_law",
-                reason="an exponent needs pairs of flows with different transaction sizes, "
-                "which the suite does not run yet",
-            )
+    shared = {reading.text("device") for reading in readings.select("contention.shared")}
+    found += [
+        Missing(
+            subject=f"contention of {device}",
+            fact="sharing_exponent",
+            reason=f"it takes {MIN_PAIRS} pairs of flows with different transaction sizes",
         )
+        for device in sorted(shared)
+        if contention.transaction_exponent(readings, device) is None
+    ]
     found.append(
         Missing(subject="devices", fact="power", reason="the suite has no power experiment yet")
     )

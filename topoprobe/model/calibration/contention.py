@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from topoprobe.measure.flows import parse_flow_set
+from topoprobe.machine.view import Machine
+from topoprobe.measure.bottleneck import Bottleneck, bottleneck
+from topoprobe.measure.fairness import HEADER_BYTES
+from topoprobe.measure.flows import Flow, parse_flow_set
+from topoprobe.measure.sharing import MIN_PAIRS, SizePair, sharing_exponent
 from topoprobe.model.calibration.readings import Reading, Readings, combined, grouped, measured
 from topoprobe.records.base import Estimate
 from topoprobe.records.calibration import FlowSetShare, FlowShare, SlowdownMatrix
@@ -16,16 +20,58 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
+# A GPU's kernel asks for a cache line at once; a longer access is several.
+_LONGEST_ACCESS_BYTES = 128
+
+
 @dataclass(frozen=True, slots=True)
 class _MeasuredFlow:
-    label: str
+    flow: Flow
     solo: Reading
     shared: Reading
+    jitter: Reading | None
+    convergence: Reading | None
+
+    @property
+    def label(self) -> str:
+        """What it does; its whole text where that is no work of a CPU."""
+        return self.flow.work if self.flow.executor.kind == "cpu" else str(self.flow)
+
+    @property
+    def packet_bytes(self) -> int | None:
+        """Payload of its PCIe packets, known of kernels alone: they choose what they access."""
+        if self.flow.executor.kind != "sm" or self.flow.txn_bytes is None:
+            return None
+        return min(self.flow.txn_bytes, _LONGEST_ACCESS_BYTES)
 
 
-def flow_sets(readings: Readings, device: str) -> tuple[FlowSetShare, ...]:
+def flow_sets(readings: Readings, device: str, machine: Machine) -> tuple[FlowSetShare, ...]:
     """Return every concurrent set of which each flow was measured alone and together."""
-    return tuple(_share(flows) for flows in _measured_sets(readings, device))
+    return tuple(
+        _share(flows, bottleneck(machine, parse_flow_set(flows[0].shared.text("set"))))
+        for flows in _measured_sets(readings, device)
+    )
+
+
+def transaction_exponent(readings: Readings, device: str) -> Estimate | None:
+    """Fit how a resource is divided by transaction size, over pairs of flows that name one.
+
+    Reads and writes may be divided differently: of the pairs that come from one kind of end, the
+    first kind with enough of them counts. None where neither has.
+    """
+    pairs: dict[str, list[SizePair]] = {}
+    for flows in _measured_sets(readings, device):
+        sizes = [one.packet_bytes for one in flows]
+        kinds = {one.flow.source.kind for one in flows}
+        if len(sizes) != 2 or sizes[0] is None or sizes[1] is None or len(kinds) != 1:
+            continue
+        # Both rates of a window stand at the same place of their series.
+        windows = zip(flows[0].shared.values, flows[1].shared.values, strict=False)
+        ratios = tuple(first / second for first, second in windows)
+        if sizes[0] != sizes[1]:
+            pairs.setdefault(kinds.pop(), []).append(SizePair(sizes[0], sizes[1], ratios))
+    telling = next((found for found in pairs.values() if len(found) >= MIN_PAIRS), None)
+    return None if telling is None else sharing_exponent(telling)
 
 
 def slowdown_matrix(readings: Readings, device: str) -> SlowdownMatrix | None:
@@ -55,29 +101,35 @@ def _measured_sets(readings: Readings, device: str) -> list[list[_MeasuredFlow]]
         reading.text("flow"): reading
         for reading in readings.select("contention.solo", device=device)
     }
+    beside = {
+        (name, reading.text("set"), reading.number("index")): reading
+        for name in ("contention.jitter", "contention.convergence")
+        for reading in readings.select(name, device=device)
+    }
     sets = []
     shared = readings.select("contention.shared", device=device)
     for (text,), members in grouped(shared, "set").items():
         members.sort(key=lambda reading: reading.number("index"))
-        if len(members) != len(parse_flow_set(str(text)).flows):
+        flows = parse_flow_set(str(text)).flows
+        if len(members) != len(flows):
             continue
         if all(member.text("flow") in solos for member in members):
             sets.append(
                 [
-                    _MeasuredFlow(_label(member.text("flow")), solos[member.text("flow")], member)
-                    for member in members
+                    _MeasuredFlow(
+                        flow,
+                        solos[member.text("flow")],
+                        member,
+                        beside.get(("contention.jitter", str(text), index)),
+                        beside.get(("contention.convergence", str(text), index)),
+                    )
+                    for index, (flow, member) in enumerate(zip(flows, members, strict=True))
                 ]
             )
     return sets
 
 
-def _label(text: str) -> str:
-    """Name a flow by its work; by its whole text where it has none (copies between devices)."""
-    (flow,) = parse_flow_set(text).flows
-    return flow.work if flow.executor.kind == "cpu" else text
-
-
-def _share(flows: list[_MeasuredFlow]) -> FlowSetShare:
+def _share(flows: list[_MeasuredFlow], shared_link: Bottleneck | None) -> FlowSetShare:
     import numpy as np
 
     def kept(*arrays: Array) -> Array:
@@ -86,9 +138,7 @@ def _share(flows: list[_MeasuredFlow]) -> FlowSetShare:
         return np.stack(medians[::2], axis=-1) / np.stack(medians[1::2], axis=-1)
 
     def jain(*arrays: Array) -> Array:
-        shares = kept(*arrays)
-        index: Array = shares.sum(axis=-1) ** 2 / (shares.shape[-1] * (shares**2).sum(axis=-1))
-        return index
+        return _jain(kept(*arrays))
 
     def max_min(*arrays: Array) -> Array:
         shares = kept(*arrays)
@@ -104,12 +154,63 @@ def _share(flows: list[_MeasuredFlow]) -> FlowSetShare:
                 solo_per_s=measured(flow.solo),
                 shared_per_s=measured(flow.shared),
                 slowdown_ratio=_slowdown(flow),
+                jitter_ratio=_measured_if(flow.jitter),
+                convergence_s=_measured_if(flow.convergence),
             )
             for flow in flows
         ),
         jain_ratio=combined(jain, everything, evidence=f"Jain's index [jain1984] over {evidence}"),
         max_min_ratio=combined(max_min, everything, evidence=f"largest / least of {evidence}"),
+        wire_jain_ratio=_wire_jain(flows),
+        bottleneck=None if shared_link is None else shared_link.id,
+        bottleneck_ratio=None if shared_link is None else _reached(flows, shared_link),
     )
+
+
+def _measured_if(reading: Reading | None) -> Estimate | None:
+    return None if reading is None else measured(reading)
+
+
+def _wire_jain(flows: list[_MeasuredFlow]) -> Estimate | None:
+    """Return Jain's index over rates with packet headers; None where a size is not known."""
+    import numpy as np
+
+    sizes = [flow.packet_bytes for flow in flows]
+    known = np.array([size for size in sizes if size is not None], dtype=np.float64)
+    if len(known) < len(sizes):
+        return None
+
+    def jain(*arrays: Array) -> Array:
+        rates = np.stack([np.median(array, axis=-1) for array in arrays], axis=-1)
+        return _jain(rates * (known + HEADER_BYTES) / known)
+
+    return combined(
+        jain,
+        [flow.shared for flow in flows],
+        evidence=f"Jain's index [jain1984] over rates with {HEADER_BYTES} bytes around each packet",
+    )
+
+
+def _reached(flows: list[_MeasuredFlow], shared_link: Bottleneck) -> Estimate:
+    """Return what the flows moved over a link together, over its capacity."""
+    import numpy as np
+
+    def reached(*arrays: Array) -> Array:
+        rates = np.stack([np.median(array, axis=-1) for array in arrays], axis=-1)
+        total: Array = (rates * np.array(shared_link.shares)).sum(axis=-1)
+        return total / shared_link.capacity_bytes_per_s
+
+    return combined(
+        reached,
+        [flow.shared for flow in flows],
+        evidence=f"sum of the shared rates / nominal capacity of {shared_link.id}",
+    )
+
+
+def _jain(shares: Array) -> Array:
+    """Return Jain's index over the last axis."""
+    index: Array = shares.sum(axis=-1) ** 2 / (shares.shape[-1] * (shares**2).sum(axis=-1))
+    return index
 
 
 def _slowdown(flow: _MeasuredFlow) -> Estimate:
