@@ -21,8 +21,11 @@ from topoprobe.records.results import Series
 from . import flow_sets
 from .flow_sets import measure_sets
 
+_WORKS = (Work.MEMCPY, Work.STREAM, Work.CHASE, Work.GEMM, Work.DISK)
 # The samples that the quick suite wants of a set.
 _NUM_QUICK_SAMPLES = 5
+# A gemv reads memory as the triad does; it is for KV swaps and GPUs.
+_KINDS = (Work.MEMCPY, Work.STREAM, Work.CHASE, Work.GEMM, Work.DISK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,10 @@ def sets_of(cpus: tuple[int, ...]) -> tuple[FlowSet, ...]:
     first, second = cpus[0], cpus[1 % len(cpus)]
     pairs = [
         FlowSet((_flow(one, first), _flow(other, second)))
-        for one, other in itertools.combinations_with_replacement(Work, 2)
+        for one, other in itertools.combinations_with_replacement(_KINDS, 2)
     ]
     together = FlowSet(
-        tuple(_flow(work, cpus[number % len(cpus)]) for number, work in enumerate(Work))
+        tuple(_flow(work, cpus[number % len(cpus)]) for number, work in enumerate(_KINDS))
     )
     return (*pairs, together)
 

@@ -77,6 +77,34 @@ def test_flow_of_every_kind_moves_and_is_checked(
     assert flows.unit(flow(text)) == "bytes_per_s"
 
 
+@pytest.mark.parametrize(("work", "num_arrays"), [("stream", 3), ("gemv", 1)])
+def test_load_within_a_gpu_counts_what_it_moves_and_is_checked(
+    make_box: Callable[..., Box], opener: Callable[..., GpuFlows], work: str, num_arrays: int
+) -> None:
+    flows = opener(make_box())
+    one = flow(f"gpu:0 -> gpu:0 via sm, work={work}, size=256KiB")
+    assert flows.missing(one) is None
+    opened = flows.open(one, 0, 64 << 10)
+    run_some(opened, 2)
+    opened.check()
+    assert opened.lanes[0].work == num_arrays * 256 << 10
+    assert flows.unit(one) == "bytes_per_s"
+    load: Any = opened.lanes[0].enqueue.__self__  # type: ignore[attr-defined]
+    result = load._arrays[0] if work == "stream" else load._partial
+    load._device.fill(result, seed=99)
+    with pytest.raises(MeasurementFailed):
+        opened.check()
+
+
+def test_gemm_within_a_gpu_needs_a_torch_for_cuda(
+    make_box: Callable[..., Box], opener: Callable[..., GpuFlows]
+) -> None:
+    one = flow("gpu:0 -> gpu:0 via sm, work=gemm")
+    flows = opener(make_box())
+    assert "torch" in (flows.missing(one) or "")
+    assert flows.unit(one) == "flop_per_s"
+
+
 def test_flow_counts_the_payload_of_accesses_only(
     make_box: Callable[..., Box], opener: Callable[..., GpuFlows]
 ) -> None:
@@ -139,7 +167,11 @@ def test_flow_on_a_link_that_loses_bytes_fails_when_it_is_opened(
         ("nvme:nvme0n1 -> gpu:0 via ce", "nvme:nvme0n1 is neither"),
         ("host:0 -> gpu:0 via ce, txn=128", "copy engine chooses its transactions itself"),
         ("host:0 -> gpu:0 via sm, txn=96", "32, 64, 128, 256, 512"),
-        ("host:0 -> gpu:0 via sm, work=chase", "work is what a CPU does"),
+        ("gpu:0 -> gpu:0 via sm, work=chase", "a GPU does no chase"),
+        ("host:0 -> gpu:0 via sm, work=stream", "within one GPU"),
+        ("gpu:0 -> gpu:0 via ce, work=gemv", "within one GPU"),
+        ("gpu:0 -> gpu:0 via sm, work=gemv, txn=64", "no transactions or chunks"),
+        ("gpu:0 -> gpu:0 via sm, work=gemm, cap=1GB/s", "no bytes that cap could limit"),
         ("host:0 -> gpu:0 via ce, size=1000", "size is no multiple of 4096"),
         ("host:0 -> gpu:0 via ce, chunk=100", "chunk is no multiple of 4096"),
     ],
@@ -215,7 +247,7 @@ def test_flow_takes_pinned_memory_for_its_host_ends_only(
 
 
 def test_set_of_cpu_and_gpu_flows_runs_in_one_window(make_box: Callable[..., Box]) -> None:
-    box = make_box()
+    box = make_box(is_timed=True)
     text = (
         "host:0 -> gpu:0 via ce | gpu:0 -> gpu:1 via sm:1 | "
         "host:0 -> host:0 via cpu, size=64KiB, chunk=16KiB"

@@ -37,7 +37,7 @@ def test_contention_sets_are_all_pairs_and_all_kinds_together() -> None:
     pairs, together = sets[:-1], sets[-1]
     kinds = [tuple(flow.work for flow in one.flows) for one in pairs]
     assert len(set(kinds)) == 15
-    assert {flow.work for flow in together.flows} == set(Work)
+    assert {flow.work for flow in together.flows} == set(Work) - {Work.GEMV}
     assert all(parse_flow_set(str(one)) == one for one in sets)
     assert {str(flow.destination) for flow in pairs[0].flows} == {"core:4", "core:7"}
 

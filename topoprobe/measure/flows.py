@@ -8,8 +8,8 @@
 Ends are ``host:N`` (memory of NUMA node N), ``gpu:I`` or ``gpu@0000:1b:00.0``, ``nic:NAME``,
 ``nvme:NAME`` and ``core:N`` (which also binds the thread of a CPU flow to that CPU). Executors are
 ``cpu`` or ``cpu:N`` (N threads), ``ce`` (the GPU's copy engine), ``sm`` or ``sm:BLOCKS`` (a
-kernel), ``nic`` and ``nvme``. ``>`` is accepted for ``->``. Keys: ``work`` (what a CPU does:
-memcpy, stream, chase, gemm or disk), ``size``, ``duration``, ``txn``, ``chunk``, ``cap``,
+kernel), ``nic`` and ``nvme``. ``>`` is accepted for ``->``. Keys: ``work`` (what it does:
+memcpy, stream, gemv, gemm, chase or disk), ``size``, ``duration``, ``txn``, ``chunk``, ``cap``,
 ``delay``, and ``peer`` (the host that a ``nic`` flow goes to, without which it comes back).
 
 `str` of a flow or set is its canonical text; parsing that gives the same record again.
@@ -40,17 +40,20 @@ _END_HELP = "host:N, gpu:I, gpu@0000:1b:00.0, nic:NAME, nvme:NAME or core:N"
 
 
 class Work(StrEnum):
-    """What a CPU flow does over and over.
+    """What a flow does over and over.
 
-    ``memcpy`` copies, ``stream`` is the STREAM triad (bytes count as there), ``chase`` follows a
-    random ring one load after the other, ``gemm`` multiplies small matrices that stay in the
-    cache, ``disk`` reads a scratch file into the destination's memory, past the page cache.
+    ``memcpy`` copies, ``stream`` is the STREAM triad (bytes count as there), ``gemv`` multiplies a
+    vector with a matrix as decoding does (bytes of weights count), ``gemm`` multiplies matrices:
+    on a CPU small ones that stay in the cache, on a GPU large ones. ``chase`` follows a random
+    ring one load after the other and ``disk`` reads a scratch file into the destination's memory,
+    past the page cache; a GPU does neither.
     """
 
     MEMCPY = "memcpy"
     STREAM = "stream"
     CHASE = "chase"
     GEMM = "gemm"
+    GEMV = "gemv"
     DISK = "disk"
 
 
@@ -100,7 +103,7 @@ class Flow:
     executor : Executor
         Who moves.
     work : Work
-        What a CPU does.
+        What it does: on a CPU, or within one GPU by a kernel.
     size_bytes, duration_s : int, float or None
         Bytes of the buffers, and how long it runs.
     txn_bytes, chunk_bytes : int or None

@@ -31,14 +31,21 @@ _UNITS = {
     Work.STREAM: "bytes_per_s",
     Work.CHASE: "per_s",
     Work.GEMM: "flop_per_s",
+    Work.GEMV: "bytes_per_s",
     Work.DISK: "bytes_per_s",
 }
+# Of those that may be large.
+_NUM_BUFFERS = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMV: 1}
 _PAGE_BYTES = 4096
 _CHUNK_BYTES = 16 << 20
 _HOPS_PER_CHUNK = 20_000
 _DISK_BLOCK_BYTES = 1 << 20
 # Three matrices of 1 MiB: they stay in a core's second-level cache.
 _GEMM_SIZE = 512
+# Hidden size of a model of some 7e9 parameters.
+_GEMV_COLUMNS = 4096
+# As wide as a layer of a model with 7e9 parameters.
+_GEMV_COLUMNS = 4096
 # Chunks take milliseconds and the runner looks every millisecond.
 _NUM_QUEUED = 4
 
@@ -97,7 +104,9 @@ class CpuFlows:
 
     def memory_bytes(self, flow: Flow, size_bytes: int) -> int:
         """Return the memory of all its threads' buffers that may be large."""
-        num_buffers = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1}.get(flow.work, 0)
+        num_buffers = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMV: 1}.get(
+            flow.work, 0
+        )
         return num_buffers * (flow.size_bytes or size_bytes) * (flow.executor.count or 1)
 
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
@@ -142,6 +151,7 @@ class CpuFlows:
             Work.STREAM: _stream,
             Work.CHASE: _chase,
             Work.GEMM: _gemm,
+            Work.GEMV: _gemv,
             Work.DISK: self._disk,
         }[flow.work]
         made: list[_Load] = []
@@ -247,6 +257,33 @@ def _gemm(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
     ]
     multiply(*matrices)
     return _Load(multiply, itertools.repeat(tuple(matrices)), float(num_flop(_GEMM_SIZE)))
+
+
+def _gemv(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
+    weights = _floats(flow.source, size_bytes, 1, "float32")
+    num_columns = min(_GEMV_COLUMNS, weights.size)
+    num_rows = max(chunk_bytes // weights.itemsize // num_columns, 1)
+    vector = np.ones(num_columns, dtype=np.float32)
+    product = np.empty(num_rows, dtype=np.float32)
+    num = num_rows * num_columns
+    parts = [
+        (weights[start : start + num].reshape(num_rows, num_columns), vector, product)
+        for start in range(0, weights.size - num + 1, num)
+    ]
+    return _Load(np.dot, itertools.cycle(parts), float(num * weights.itemsize))
+
+
+def _gemv(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
+    """Multiply a vector with rows of a matrix in turn, as decoding does: read much, compute little."""
+    row_bytes = 4 * _GEMV_COLUMNS
+    num_rows = max(1, min(chunk_bytes, size_bytes) // row_bytes)
+    num_parts = max(1, size_bytes // (num_rows * row_bytes))
+    matrix = _floats(flow.source, num_parts * num_rows * row_bytes, 1, "float32")
+    vector = np.ones(_GEMV_COLUMNS, dtype=np.float32)
+    product = np.empty(num_rows, dtype=np.float32)
+    parts = [(part, vector, product) for part in matrix.reshape(num_parts, num_rows, -1)]
+    np.dot(*parts[0])
+    return _Load(np.dot, itertools.cycle(parts), float(num_rows * row_bytes))
 
 
 def _multipliers() -> list[Callable[..., Any]]:

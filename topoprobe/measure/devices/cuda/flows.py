@@ -13,7 +13,9 @@ from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.devices.cuda.availability import cuda_gap, nvidia_gpus
 from topoprobe.measure.devices.cuda.bindings import ACCESS_BYTES
+from topoprobe.measure.devices.cuda.gemm import torch_gap
 from topoprobe.measure.devices.cuda.inventory import OpenGpu, open_gpus
+from topoprobe.measure.devices.cuda.loads import UNITS, open_load
 from topoprobe.measure.devices.cuda.moves import Copies, Copy, Held, Move, Reads, Seeds, Writes
 from topoprobe.measure.devices.flows import OpenFlow, Place
 from topoprobe.measure.flows import End, Flow, Work
@@ -63,6 +65,8 @@ class GpuFlows:
         gap = cuda_gap(self._place.machine)
         if gap is not None:
             return gap
+        if flow.work is Work.GEMM and (gap := torch_gap()) is not None:
+            return gap
         gpus = [self._usable(end) for end in _gpu_ends(flow)]
         closed = [gpu for gpu in gpus if isinstance(gpu, str)]
         if closed:
@@ -73,7 +77,7 @@ class GpuFlows:
 
     def unit(self, flow: Flow) -> str:
         """Return the unit of its rate."""
-        return "bytes_per_s"
+        return UNITS.get(flow.work, "bytes_per_s")
 
     def memory_bytes(self, flow: Flow, size_bytes: int) -> int:
         """Return the memory of the host that it takes, all of it pinned."""
@@ -94,6 +98,8 @@ class GpuFlows:
         gap = self._room_gap(flow, num_bytes)
         if gap is not None:
             raise EnvironmentMissing(f"{flow}: {gap}.")
+        if flow.work is not Work.MEMCPY:
+            return self._open_load(flow, num_bytes)
         staged = self._peer_gap(flow)
         device = self._gpu(_gpu_ends(flow)[0]).device
         move, factors = self._move(flow, device, num_bytes)
@@ -101,19 +107,32 @@ class GpuFlows:
             factors["peer_access"] = "direct" if staged is None else "staged"
         stream = self._stack.enter_context(device.open_stream())
         chunk_s = _tried(flow, move, stream)
-        num_queued = math.ceil(_QUEUED_S / chunk_s) if chunk_s > 0.0 else _MAX_QUEUED
-        lane = Lane(
-            device,
-            stream,
-            move.enqueue,
-            move.chunk_bytes,
-            num_queued=max(_MIN_QUEUED, min(_MAX_QUEUED, num_queued)),
-        )
+        lane = Lane(device, stream, move.enqueue, move.chunk_bytes, num_queued=_num_queued(chunk_s))
         return OpenFlow(
             (lane,),
             factors=factors,
             least_s=_MIN_CHUNKS * chunk_s,
             check=lambda: _check(flow, move),
+        )
+
+    def _open_load(self, flow: Flow, num_bytes: int) -> OpenFlow:
+        """Make a kernel ready that computes within one GPU; a chunk is one launch."""
+        device = self._gpu(flow.source).device
+        load = open_load(device, flow.work, num_bytes)
+        stream = self._stack.enter_context(device.open_stream())
+        load.enqueue(stream)  # libraries allocate for a stream at the first launch
+        stream.synchronize()
+        load.check()
+        start = stream.record()
+        load.enqueue(stream)
+        end = stream.record()
+        stream.synchronize()
+        chunk_s = end.seconds_since(start)
+        return OpenFlow(
+            (Lane(device, stream, load.enqueue, load.work, num_queued=_num_queued(chunk_s)),),
+            factors={"run_by": device.node_id, "size_bytes": load.num_bytes},
+            least_s=_MIN_CHUNKS * chunk_s,
+            check=load.check,
         )
 
     def close(self) -> None:
@@ -175,7 +194,8 @@ class GpuFlows:
 
     def _room_gap(self, flow: Flow, num_bytes: int) -> str | None:
         for end in _gpu_ends(flow):
-            needed = num_bytes * sum(end == one for one in (flow.source, flow.destination))
+            num_buffers = sum(end == one for one in (flow.source, flow.destination))
+            needed = num_bytes * (3 if flow.work is Work.STREAM else num_buffers)
             room = int(_SHARE_OF_FREE * self._gpu(end).device.free_bytes())
             if needed > room:
                 return (
@@ -239,8 +259,7 @@ def _check_keys(flow: Flow) -> None:
             f"{flow}: a GPU moves bytes between host:N and gpu:I; "
             + (f"{strange[0]} is neither." if strange else "neither end is a GPU; use via cpu.")
         )
-    if flow.work is not Work.MEMCPY:
-        raise UsageError(f"{flow}: work is what a CPU does; leave it out.")
+    _check_work(flow)
     if flow.txn_bytes is not None and flow.executor.kind == "ce":
         raise UsageError(
             f"{flow}: a copy engine chooses its transactions itself; leave out txn, or use via sm."
@@ -253,6 +272,27 @@ def _check_keys(flow: Flow) -> None:
             raise UsageError(
                 f"{flow}: the {name} is no multiple of {_PAGE_BYTES} bytes; round it up."
             )
+
+
+def _check_work(flow: Flow) -> None:
+    if flow.work is Work.MEMCPY:
+        return
+    if flow.work not in UNITS:
+        known = ", ".join(UNITS)
+        raise UsageError(f"{flow}: a GPU does no {flow.work}; expected memcpy, {known}.")
+    if flow.executor.kind != "sm" or flow.source != flow.destination or flow.executor.count:
+        raise UsageError(
+            f"{flow}: {flow.work} is done by a kernel within one GPU; write gpu:I -> gpu:I via sm."
+        )
+    if flow.txn_bytes is not None or flow.chunk_bytes is not None:
+        raise UsageError(f"{flow}: {flow.work} has no transactions or chunks to choose.")
+    if flow.cap_bytes_per_s is not None and UNITS[flow.work] != "bytes_per_s":
+        raise UsageError(f"{flow}: {flow.work} moves no bytes that cap could limit.")
+
+
+def _num_queued(chunk_s: float) -> int:
+    wanted = math.ceil(_QUEUED_S / chunk_s) if chunk_s > 0.0 else _MAX_QUEUED
+    return max(_MIN_QUEUED, min(_MAX_QUEUED, wanted))
 
 
 def _gpu_ends(flow: Flow) -> tuple[End, ...]:
