@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from topoprobe.cli.measured import result_lines
+from topoprobe.machine.sources.scan import make_up
 from topoprobe.records.base import Status, Tool
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Environment, Experiment, ResultsDocument, Sample, Series
@@ -24,9 +25,14 @@ def series(name: str, flow: str, set_text: str, index: int, values: list[float])
     )
 
 
-def lines_of(shared: list[float]) -> list[str]:
+def lines_of(
+    shared: list[float],
+    set_text: str = SET,
+    *more: Series,
+    machine: MachineDocument | None = None,
+) -> list[str]:
     """Return the summary of two flows of 10 GB/s that give these rates beside each other."""
-    flows = SET.split(" | ")
+    flows = set_text.split(" | ")
     solo = [10e9, 10.1e9, 9.9e9, 10e9, 10e9]
     experiment = Experiment(
         benchmark="flows",
@@ -38,13 +44,14 @@ def lines_of(shared: list[float]) -> list[str]:
             for index, flow in enumerate(flows)
             for one in (
                 series("contention.solo", flow, flow, 0, solo),
-                series("contention.shared", flow, SET, index, shared),
+                series("contention.shared", flow, set_text, index, shared),
             )
-        ),
+        )
+        + more,
     )
     document = ResultsDocument(
         tool=TOOL,
-        machine=MachineDocument(tool=TOOL, origin="synthetic", sources=(), nodes=()),
+        machine=machine or MachineDocument(tool=TOOL, origin="synthetic", sources=(), nodes=()),
         environment=Environment(python="3"),
         suite="quick",
         started_at="2026-01-01T00:00:00+00:00",
@@ -65,3 +72,23 @@ def test_flow_is_called_slower_only_beyond_the_noise(shared: list[float], said: 
     flows = [line for line in lines_of(shared) if line.startswith("host:0")]
     assert len(flows) == 2
     assert all(said in line for line in flows)
+
+
+def test_flow_that_makes_room_says_how_evenly_and_how_fast() -> None:
+    flow = SET.split(" | ")[0]
+    lines = lines_of(
+        [5e9, 5.1e9, 4.9e9],
+        SET,
+        series("contention.jitter", flow, SET, 0, [1.4, 1.5, 9.0]),
+        series("contention.convergence", flow, SET, 0, [0.02, 0.03, 0.04]),
+    )
+    (first,) = [line for line in lines if line.startswith(flow)]
+    assert first.endswith("; chunks p99/p50 1.5; makes room within 30.0 ms")
+    assert "largest spread 3.0%" in lines[-1]  # that of the rates, not of the jitter
+
+
+def test_set_below_one_switch_says_how_much_of_it_was_reached() -> None:
+    text = "host:0 -> gpu:0 via sm, txn=32 | host:0 -> gpu:1 via sm, txn=32"
+    lines = lines_of([5e9, 5.1e9, 4.9e9], text, machine=make_up("dgx-v100"))
+    assert "of bytes on the wire: Jain 1.000" in lines[-3]
+    assert lines[-2].startswith("together 63% of the nominal capacity of")

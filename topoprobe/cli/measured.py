@@ -12,11 +12,13 @@ from topoprobe.measure.statistics import median, spread_ratio, steady_samples, s
 from topoprobe.model.calibration.build import calibrate
 from topoprobe.model.calibration.verdicts import BUSY_RATIO
 from topoprobe.records.base import Estimate, Status
-from topoprobe.records.calibration import CalibrationDocument, FlowSetShare
+from topoprobe.records.calibration import CalibrationDocument, FlowSetShare, FlowShare
 from topoprobe.records.results import Experiment, ResultsDocument, Series
-from topoprobe.units import format_flops, format_rate
+from topoprobe.units import format_flops, format_rate, format_seconds
 
 _MAX_SETS_IN_FULL = 1
+# What the largest of many chunks decides is never steady.
+_OF_SINGLE_CHUNKS = ("contention.jitter", "contention.convergence")
 
 
 def result_lines(results: ResultsDocument) -> list[str]:
@@ -78,12 +80,34 @@ def _flow_table(flow_set: FlowSetShare) -> Iterator[str]:
         solo, together = share.solo_per_s.value, share.shared_per_s.value
         yield (
             f"{share.flow}: {_rate(share.flow, solo)} alone, {_rate(share.flow, together)} "
-            f"together, {_change(share.slowdown_ratio)}"
+            f"together, {_change(share.slowdown_ratio)}{_evenness(share)}"
         )
-    yield (
+    yield from _set_lines(flow_set)
+
+
+def _evenness(share: FlowShare) -> str:
+    """Say how evenly a flow runs, and how fast it makes room for one that joins."""
+    text = ""
+    if share.jitter_ratio is not None:
+        text += f"; chunks p99/p50 {share.jitter_ratio.value:.1f}"
+    if share.convergence_s is not None:
+        text += f"; makes room within {format_seconds(share.convergence_s.value)}"
+    return text
+
+
+def _set_lines(flow_set: FlowSetShare) -> Iterator[str]:
+    fairness = (
         f"fairness of what each keeps: Jain {flow_set.jain_ratio.value:.3f}, "
         f"max/min {flow_set.max_min_ratio.value:.2f}"
     )
+    if flow_set.wire_jain_ratio is not None:
+        fairness += f"; of bytes on the wire: Jain {flow_set.wire_jain_ratio.value:.3f}"
+    yield fairness
+    if flow_set.bottleneck_ratio is not None:
+        yield (
+            f"together {flow_set.bottleneck_ratio.value:.0%} of the nominal capacity of "
+            f"{flow_set.bottleneck}, which all cross"
+        )
 
 
 def _change(slowdown: Estimate) -> str:
@@ -111,7 +135,11 @@ def _experiment(run: Experiment) -> str:
     parts = [f"{len(series)} {status}" for status, series in counts.items()]
     text = f"{run.benchmark}: {', '.join(parts)}" if parts else f"{run.benchmark}: {run.status}"
     reason = run.reason or next((one.reason for one in run.series if one.reason), None)
-    spreads = [spread_ratio(values) for one in run.series if (values := steady_values(one))]
+    spreads = [
+        spread_ratio(values)
+        for one in run.series
+        if one.name not in _OF_SINGLE_CHUNKS and (values := steady_values(one))
+    ]
     worst = max(spreads, default=None)
     if worst is not None:
         text += f" (largest spread {worst:.1%})"
