@@ -14,6 +14,11 @@ from topoprobe.records.results import Series
 
 Measure = Callable[[OpenGpu, Context], Iterable[Series]]
 
+BUSY_S = 0.5
+"""A GPU at rest raises its clocks and its link within less."""
+
+_BUSY_BYTES = 64 << 20
+
 
 def measure_each(
     machine: MachineDocument,
@@ -51,8 +56,20 @@ def measure_each(
                 quantity = Quantity(name=name, unit=unit, factors={"device": gpu.node.id})
                 series.append(skipped(quantity, gpu.reason))
             continue
+        _keep_busy(gpu, context)
         with watched(context, gpu.node.pci_address) as beside:
             series.extend(measure(gpu, beside))
     if all(one.status is Status.SKIPPED for one in series):
         return Outcome(tuple(series), Status.SKIPPED, "; ".join(reasons))
     return Outcome(require_any(series))
+
+
+def _keep_busy(gpu: OpenGpu, context: Context) -> None:
+    """Let a GPU write to its memory until it rests no more; nothing of it is a sample."""
+    room_bytes = gpu.device.free_bytes() // 4 // 16 * 16  # a kernel writes 16 bytes at a time
+    memory = gpu.device.reserve(min(_BUSY_BYTES, room_bytes), "gpu")
+    until_s = context.clock() + BUSY_S
+    with gpu.device.open_stream() as stream:
+        while context.clock() < until_s and not context.should_stop():
+            stream.launch(gpu.device.kernels.write, memory, 1.0)
+            stream.synchronize()

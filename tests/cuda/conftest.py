@@ -280,6 +280,8 @@ def fake_cupy(on_cpu: Build, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.
         kernels.supported_capabilities()
     except EnvironmentMissing as gap:
         pytest.skip(str(gap))
+    # Threads do not rest, so there is nothing to wait for.
+    monkeypatch.setattr("topoprobe.microbench.gpus.BUSY_S", 0.0)
     module = types.ModuleType("cupy")
     module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     module.cuda = cuda  # type: ignore[attr-defined]
