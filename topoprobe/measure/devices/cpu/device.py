@@ -303,6 +303,10 @@ class CpuDevice:
             known = ", ".join(f"host:{index}" for index in nodes)
             raise UsageError(f"{place} is no NUMA node of this machine; there is {known}.")
 
+    def cpus_near(self, index: int) -> tuple[int, ...]:
+        """Return the usable CPUs of a NUMA node; all where it has none."""
+        return tuple(cpu for cpu in self._cpus_of_numa(index) if cpu in self.cpus) or self.cpus
+
     def _cpu_at(self, place: str) -> int:
         kind, _, number = place.partition(":")
         if not number.isdecimal() or kind not in ("core", "host"):

@@ -44,8 +44,6 @@ _DISK_BLOCK_BYTES = 1 << 20
 _GEMM_SIZE = 512
 # Hidden size of a model of some 7e9 parameters.
 _GEMV_COLUMNS = 4096
-# As wide as a layer of a model with 7e9 parameters.
-_GEMV_COLUMNS = 4096
 # Chunks take milliseconds and the runner looks every millisecond.
 _NUM_QUEUED = 4
 
@@ -104,9 +102,7 @@ class CpuFlows:
 
     def memory_bytes(self, flow: Flow, size_bytes: int) -> int:
         """Return the memory of all its threads' buffers that may be large."""
-        num_buffers = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMV: 1}.get(
-            flow.work, 0
-        )
+        num_buffers = _NUM_BUFFERS.get(flow.work, 0)
         return num_buffers * (flow.size_bytes or size_bytes) * (flow.executor.count or 1)
 
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
@@ -140,7 +136,8 @@ class CpuFlows:
         count = flow.executor.count or 1
         if core is not None:
             return (core,) * count
-        cpus = self._device.cpus
+        node = flow.destination.index  # of a host end; its CPUs write nearest
+        cpus = self._device.cpus if node is None else self._device.cpus_near(node)
         return tuple(cpus[(index + number) % len(cpus)] for number in range(count))
 
     def _load(self, flow: Flow, stream: CpuStream, size_bytes: int) -> _Load:
@@ -260,21 +257,7 @@ def _gemm(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
 
 
 def _gemv(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
-    weights = _floats(flow.source, size_bytes, 1, "float32")
-    num_columns = min(_GEMV_COLUMNS, weights.size)
-    num_rows = max(chunk_bytes // weights.itemsize // num_columns, 1)
-    vector = np.ones(num_columns, dtype=np.float32)
-    product = np.empty(num_rows, dtype=np.float32)
-    num = num_rows * num_columns
-    parts = [
-        (weights[start : start + num].reshape(num_rows, num_columns), vector, product)
-        for start in range(0, weights.size - num + 1, num)
-    ]
-    return _Load(np.dot, itertools.cycle(parts), float(num * weights.itemsize))
-
-
-def _gemv(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
-    """Multiply a vector with rows of a matrix in turn, as decoding does: read much, compute little."""
+    """Multiply rows of a matrix with a vector, as decoding does: it reads much, computes little."""
     row_bytes = 4 * _GEMV_COLUMNS
     num_rows = max(1, min(chunk_bytes, size_bytes) // row_bytes)
     num_parts = max(1, size_bytes // (num_rows * row_bytes))
