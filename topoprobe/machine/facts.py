@@ -20,6 +20,7 @@ from topoprobe.records.machine import (
     Capability,
     Contradiction,
     Fabric,
+    Health,
     LinkKind,
     NicPort,
     PortRole,
@@ -192,6 +193,7 @@ class GpuFact(Fact, frozen=True, kw_only=True):
     chassis_slot: int | None = None
     chassis_tray: int | None = None
     is_idle: bool | None = None
+    health: Health | None = None
 
 
 class PartitionFact(Fact, frozen=True, kw_only=True):

@@ -226,6 +226,7 @@ class _Maker:
                 chassis_slot=gpu.chassis_slot,
                 chassis_tray=gpu.chassis_tray,
                 is_idle=gpu.is_idle,
+                health=gpu.health,
             )
 
     def _unplaced_gpu(self, gpu: GpuFact) -> _PciFields:

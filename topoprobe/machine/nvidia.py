@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from topoprobe.records.machine import Contradiction, Fabric
+import msgspec
+
+from topoprobe.records.machine import Contradiction, Fabric, Health
 
 # By the number in the C interface [nvml].
 VIRTUALIZATION_MODES = ("none", "pass-through", "vgpu", "host vgpu", "host vsga")
@@ -16,6 +18,19 @@ ADDRESSING_MODES = ("none", "hmm", "ats")
 FABRIC_STATES = ("not supported", "not started", "in progress", "completed")
 HEALTH_SUMMARIES = ("not supported", "healthy", "unhealthy", "limited capacity")
 PEER_STATUSES = ("OK", "CNS", "GNS", "TNS", "DR", "NS", "U")
+# What a driver asks for to make a GPU usable again.
+RECOVERY_ACTIONS = (
+    "none", "gpu reset", "node reboot", "drain p2p", "drain and reset", "recover imex domain",
+    "bus reset", "system reboot",
+)  # fmt: skip
+# What lowers a GPU's clocks although it should not, by the bit among the reasons. The power cap,
+# clocks that somebody set and sync boost are as they should be.
+SLOWDOWNS = {
+    0x08: "hw slowdown",
+    0x20: "sw thermal slowdown",
+    0x40: "hw thermal slowdown",
+    0x80: "hw power brake slowdown",
+}
 # The class of the way over PCIe, by the level of the nearest common ancestor.
 CLASS_OF_LEVEL = {0: "PIX", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
 
@@ -93,3 +108,8 @@ def impossible_generations(
         for name, limit in limits
         if limit is not None and limit < current
     )
+
+
+def told_health(health: Health) -> Health | None:
+    """Return a GPU's health, or None where its driver told nothing of it."""
+    return None if set(msgspec.structs.astuple(health)) == {None} else health

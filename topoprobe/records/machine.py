@@ -212,6 +212,32 @@ class Fabric(Record, frozen=True, kw_only=True):
     health: str | None = None
 
 
+class Health(Record, frozen=True, kw_only=True):
+    """What a GPU's driver says of its health; None for what it did not tell.
+
+    Attributes
+    ----------
+    num_uncorrectable_errors, num_lifetime_uncorrectable_errors : int or None
+        Memory errors that ECC found and could not correct: since the driver was loaded, and ever.
+    is_remapping_pending, has_remapping_failed : bool or None
+        Whether rows of its memory wait for a reset to be replaced by spare ones, and whether
+        replacing one has failed.
+    slowdowns : tuple of str or None
+        What lowered its clocks when it was read, without work or limits that are as they should
+        be: ``hw slowdown``, ``hw thermal slowdown``, ``hw power brake slowdown``,
+        ``sw thermal slowdown``; empty if nothing did.
+    recovery_action : str or None
+        What the driver asks for, in its own words (``gpu reset``), or ``none``.
+    """
+
+    num_uncorrectable_errors: int | None = None
+    num_lifetime_uncorrectable_errors: int | None = None
+    is_remapping_pending: bool | None = None
+    has_remapping_failed: bool | None = None
+    slowdowns: tuple[str, ...] | None = None
+    recovery_action: str | None = None
+
+
 class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
     """A GPU or other compute accelerator, one per PCI device.
 
@@ -266,6 +292,7 @@ class Gpu(PciNode, frozen=True, kw_only=True, tag="gpu"):
     chassis_slot: int | None = None
     chassis_tray: int | None = None
     is_idle: bool | None = None
+    health: Health | None = None
 
 
 class Partition(PciNode, frozen=True, kw_only=True, tag="partition"):

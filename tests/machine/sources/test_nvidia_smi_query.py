@@ -18,7 +18,7 @@ from topoprobe.machine.pcie import describe
 from topoprobe.machine.sources import detect
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Tool
-from topoprobe.records.machine import Fabric, Gpu, MachineDocument, Partition
+from topoprobe.records.machine import Fabric, Gpu, Health, MachineDocument, Partition
 
 CLUSTER = "00000001-0000-0000-0000-000000000001"
 
@@ -261,6 +261,66 @@ def test_old_layout_is_read_and_its_document_type_not_fetched() -> None:
     assert describe(function.nominal) == "Gen3 x16"
     assert function.maximum is None
     assert (found.unknown, found.contradictions, found.host) == ((), (), None)
+
+
+HEALTH = """<ecc_errors>
+        <volatile>
+            <sram_correctable>9</sram_correctable>
+            <sram_uncorrectable_parity>1</sram_uncorrectable_parity>
+            <sram_uncorrectable_secded>2</sram_uncorrectable_secded>
+            <dram_uncorrectable>4</dram_uncorrectable>
+        </volatile>
+        <aggregate><sram_uncorrectable>8</sram_uncorrectable>
+            <dram_uncorrectable>N/A</dram_uncorrectable></aggregate>
+    </ecc_errors>
+    <remapped_rows>
+        <remapped_row_pending>Yes</remapped_row_pending>
+        <remapped_row_failure>No</remapped_row_failure>
+    </remapped_rows>
+    <gpu_recovery_action>GPU Reset</gpu_recovery_action>
+    <clocks_event_reasons>
+        <clocks_event_reason_hw_slowdown>Active</clocks_event_reason_hw_slowdown>
+        <clocks_event_reason_hw_power_brake_slowdown>Active</clocks_event_reason_hw_power_brake_slowdown>
+        <clocks_event_reason_sw_power_cap>Active</clocks_event_reason_sw_power_cap>
+    </clocks_event_reasons><processes>"""
+
+
+def test_health_is_read_and_what_is_as_it_should_be_is_no_slowdown() -> None:
+    (gpu,) = facts(changed(("<processes>", HEALTH))).gpus
+    assert gpu.health == Health(
+        num_uncorrectable_errors=7,
+        num_lifetime_uncorrectable_errors=8,
+        is_remapping_pending=True,
+        has_remapping_failed=False,
+        slowdowns=("hw slowdown", "hw power brake slowdown"),
+        recovery_action="gpu reset",
+    )
+
+
+def test_errors_of_old_boards_are_one_total() -> None:
+    total = (
+        "<ecc_errors><volatile><double_bit><total>3</total></double_bit></volatile></ecc_errors>"
+    )
+    (gpu,) = facts(changed(("<processes>", f"{total}<processes>"))).gpus
+    assert gpu.health is not None
+    assert gpu.health.num_uncorrectable_errors == 3
+    assert gpu.health.num_lifetime_uncorrectable_errors is None
+
+
+@pytest.mark.parametrize("name", ["qx-h100.xml", "qx-gb200.xml", "qx-l40s.xml", "qx-a100.xml"])
+def test_recorded_gpus_are_healthy(name: str, recordings: Path) -> None:
+    data = (recordings / "topologies" / "nvidia-smi-q" / name).read_bytes()
+    (found,) = detect.read_file(data, name)
+    assert {gpu.health for gpu in found.gpus} == {
+        Health(
+            num_uncorrectable_errors=0,
+            num_lifetime_uncorrectable_errors=0,
+            is_remapping_pending=False,
+            has_remapping_failed=False,
+            slowdowns=(),
+            recovery_action="none",
+        )
+    }
 
 
 def test_short_domain_and_missing_id_are_read() -> None:

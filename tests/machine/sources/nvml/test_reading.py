@@ -13,7 +13,7 @@ from topoprobe.machine.sources.nvml.codes import Code
 from topoprobe.machine.sources.nvml.fake import FakeGpu, FakeNvml
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Tool
-from topoprobe.records.machine import Fabric, Gpu, LinkKind, MachineDocument, Partition
+from topoprobe.records.machine import Fabric, Gpu, Health, LinkKind, MachineDocument, Partition
 
 A, B = "00000000:53:00.0", "00000000:64:00.0"
 CLUSTER = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
@@ -103,6 +103,50 @@ def test_idleness_is_read_by_both_names_of_the_call(function: str) -> None:
         **{f"nvmlDeviceGetCurrentClocks{function}Reasons": 0x1},
     )
     assert [gpu.is_idle for gpu in nvml.read(provider).gpus] == [True, True]
+
+
+def test_health_is_read() -> None:
+    def fields(asked: list[Any]) -> list[dict[str, Any]]:
+        return [{"nvmlReturn": 0 if one == 230 else 3, "value": 4} for one in asked]
+
+    provider = fake(
+        nvmlDeviceGetTotalEccErrors=lambda kind, counter: 10 * kind + counter,
+        nvmlDeviceGetRemappedRows=[0, 2, 0, 1],
+        nvmlDeviceGetCurrentClocksEventReasons=0x04 | 0x08 | 0x40,
+        nvmlDeviceGetFieldValues=fields,
+    )
+    first, _ = nvml.read(provider).gpus
+    assert first.health == Health(
+        num_uncorrectable_errors=10,
+        num_lifetime_uncorrectable_errors=11,
+        is_remapping_pending=False,
+        has_remapping_failed=True,
+        slowdowns=("hw slowdown", "hw thermal slowdown"),
+        recovery_action="drain and reset",
+    )
+
+
+@pytest.mark.parametrize("value", [[], [1], "x", None, [0, 0, None, None]])
+def test_health_that_makes_no_sense_is_unknown(value: object) -> None:
+    (first, _) = nvml.read(fake(nvmlDeviceGetRemappedRows=value)).gpus
+    assert first.health is not None
+    assert first.health.has_remapping_failed is None
+
+
+def test_board_that_supports_nothing_has_no_health() -> None:
+    refused = dict.fromkeys(
+        (
+            "nvmlDeviceGetTotalEccErrors",
+            "nvmlDeviceGetRemappedRows",
+            "nvmlDeviceGetCurrentClocksEventReasons",
+            "nvmlDeviceGetCurrentClocksThrottleReasons",
+            "nvmlDeviceGetFieldValues",
+        ),
+        Code.NOT_SUPPORTED,
+    )
+    facts = nvml.read(fake(refused))
+    assert [gpu.health for gpu in facts.gpus] == [None, None]
+    assert not [missing for missing in facts.unknown if missing.fact == "health"]
 
 
 def test_calls_stay_modest() -> None:

@@ -17,7 +17,7 @@ from topoprobe.machine.pcie import capability_of_generation
 from topoprobe.machine.sources.nvidia_smi import words
 from topoprobe.machine.sources.xml import parse
 from topoprobe.records.base import Missing
-from topoprobe.records.machine import Contradiction, Fabric
+from topoprobe.records.machine import Contradiction, Fabric, Health
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -26,6 +26,16 @@ T = TypeVar("T")
 
 _END = b"</nvidia_smi_log>"
 _GENERATION, _WIDTH = "pci/pci_gpu_link_info/pcie_gen/", "pci/pci_gpu_link_info/link_widths/"
+_CLOCKS = (
+    "clocks_event_reasons/clocks_event_reason_",
+    "clocks_throttle_reasons/clocks_throttle_reason_",
+)
+# Uncorrectable errors by the place where they happened; before Volta one total was printed.
+_ERRORS = (
+    ("sram_uncorrectable", "sram_uncorrectable_parity", "sram_uncorrectable_secded",
+     "dram_uncorrectable"),
+    ("double_bit/total",),
+)  # fmt: skip
 _TROUBLES = {
     "bandwidth": ("degraded", "bandwidth degraded"),
     "route_recovery_in_progress": ("true", "route recovery in progress"),
@@ -127,10 +137,7 @@ class _Reader:
             performance_state=self._wanted(
                 "performance_state", words.performance_state, "performance_state"
             ),
-            is_idle=self._offered(
-                "is_idle", words.switch, "clocks_event_reasons/clocks_event_reason_gpu_idle",
-                "clocks_throttle_reasons/clocks_throttle_reason_gpu_idle",
-            ),
+            is_idle=self._offered("is_idle", words.switch, *_of_clocks("gpu idle")),
             module_id=self._offered(
                 "module_id", words.number, "platformInfo/module_id", "gpu_module_id"
             ),
@@ -143,6 +150,7 @@ class _Reader:
             ),
             num_pcie_replays=self._offered("num_pcie_replays", words.number, "pci/replay_counter"),
             fabric=self._read_fabric(),
+            health=self._read_health(),
             chassis_slot=slot,
             chassis_tray=self._offered("chassis_tray", words.number, "platformInfo/tray_index"),
         )  # fmt: skip
@@ -216,6 +224,40 @@ class _Reader:
             return "healthy"
         return summary
 
+    def _read_health(self) -> Health | None:
+        return nvidia.told_health(
+            Health(
+                num_uncorrectable_errors=self._read_errors("ecc_errors/volatile"),
+                num_lifetime_uncorrectable_errors=self._read_errors("ecc_errors/aggregate"),
+                is_remapping_pending=self._offered(
+                    "health", words.answer, "remapped_rows/remapped_row_pending"
+                ),
+                has_remapping_failed=self._offered(
+                    "health", words.answer, "remapped_rows/remapped_row_failure"
+                ),
+                slowdowns=self._read_slowdowns(),
+                recovery_action=self._offered("health", words.lowered, "gpu_recovery_action"),
+            )
+        )
+
+    def _read_errors(self, counters: str) -> int | None:
+        """Add up the uncorrectable errors of all places; None where ECC is off or not there."""
+        for places in _ERRORS:
+            told = [self._offered("health", words.number, f"{counters}/{tag}") for tag in places]
+            known = [number for number in told if number is not None]
+            if known:
+                return sum(known)
+        return None
+
+    def _read_slowdowns(self) -> tuple[str, ...] | None:
+        told = {
+            name: self._offered("health", words.switch, *_of_clocks(name))
+            for name in nvidia.SLOWDOWNS.values()
+        }
+        if set(told.values()) == {None}:
+            return None
+        return tuple(name for name, is_active in told.items() if is_active)
+
     def _read_partitions(self) -> Iterator[PartitionFact]:
         for position, device in enumerate(self._element.findall("mig_devices/mig_device")):
             index = words.number(words.bare(device.findtext("index")))
@@ -270,6 +312,11 @@ class _Reader:
 
     def _miss(self, fact: str, reason: str) -> None:
         self._unknown[fact] = Missing(subject=self._subject, fact=fact, reason=reason)
+
+
+def _of_clocks(reason: str) -> tuple[str, ...]:
+    """Return where it says whether something lowers the clocks, by the new name and the old."""
+    return tuple(f"{start}{reason.replace(' ', '_')}" for start in _CLOCKS)
 
 
 def _identity(text: str) -> str | None:

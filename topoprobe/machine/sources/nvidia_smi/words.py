@@ -73,6 +73,11 @@ def switch(text: str) -> bool | None:
     )
 
 
+def answer(text: str) -> bool | None:
+    """Read ``Yes`` or ``No``."""
+    return {"yes": True, "no": False}.get(text.lower())
+
+
 def lowered(text: str) -> str | None:
     """Return a word in the spelling that `machine.nvidia` has."""
     return name(text.lower())

@@ -42,6 +42,7 @@ class Field(IntEnum):
     C2C_LINK_COUNT = 170
     C2C_LINK_GET_STATUS = 171
     C2C_LINK_GET_MAX_BW = 172  # MB/s, one link, one direction
+    GET_GPU_RECOVERY_ACTION = 230
 
 
 class PeerAccess(IntEnum):
@@ -51,6 +52,8 @@ class PeerAccess(IntEnum):
     WRITE = 1
 
 
+UNCORRECTED = 1  # nvmlMemoryErrorType_t
+VOLATILE, AGGREGATE = 0, 1  # nvmlEccCounterType_t
 SCOPE_NODE = 0  # nvmlAffinityScope_t
 NVLINK_PEER_ACCESS = 0  # NVML_NVLINK_CAP_P2P_SUPPORTED
 MAX_NVLINKS = 36

@@ -154,6 +154,8 @@ def _answers(gpu: FakeGpu, index: int) -> dict[str, Any]:
         "nvmlDeviceGetPerformanceState": gpu.performance_state,
         "nvmlDeviceGetCurrentClocksEventReasons": int(gpu.performance_state > 0),
         "nvmlDeviceGetPcieReplayCounter": 0,
+        "nvmlDeviceGetTotalEccErrors": 0,
+        "nvmlDeviceGetRemappedRows": [0, 0, 0, 0],
         "nvmlDeviceGetCpuAffinityWithinScope": list(gpu.cpu_words),
         "nvmlDeviceGetMemoryAffinity": list(gpu.numa_words),
         "nvmlDeviceGetVirtualizationMode": 0,
@@ -184,7 +186,10 @@ def _of_link(gpu: FakeGpu, function: str, link: int, *more: int) -> Answer:
 
 def _field(gpu: FakeGpu, asked: int | list[int]) -> dict[str, Any]:
     number, scope = (asked[0], asked[1]) if isinstance(asked, list) else (asked, 0)
-    values: dict[int, int] = {Field.NVLINK_LINK_COUNT: gpu.num_links}
+    values: dict[int, int] = {
+        Field.NVLINK_LINK_COUNT: gpu.num_links,
+        Field.GET_GPU_RECOVERY_ACTION: 0,
+    }
     if gpu.c2c is not None:
         values[Field.C2C_LINK_COUNT], values[Field.C2C_LINK_GET_MAX_BW] = gpu.c2c
         values[Field.C2C_LINK_GET_STATUS] = 1

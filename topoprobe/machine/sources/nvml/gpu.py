@@ -24,6 +24,7 @@ from topoprobe.machine.sources.nvml.device import (
     size,
     text,
 )
+from topoprobe.machine.sources.nvml.health import read_health
 from topoprobe.machine.sources.nvml.nvlinks import read_c2c, read_nvlinks
 from topoprobe.records.machine import Contradiction, Fabric
 
@@ -87,6 +88,7 @@ def read_gpu(device: Device, pci: Any, driver: str | None) -> GpuFacts:
         "compute_capability", _compute_capability, "nvmlDeviceGetCudaComputeCapability"
     )
     link = _read_link(device)
+    reasons = _read_clock_reasons(device)
     nvlinks = read_nvlinks(device, compute)
     is_split = _read_mig_mode(device)
     numa_index, memory_numa_index = _read_numas(device)
@@ -114,7 +116,7 @@ def read_gpu(device: Device, pci: Any, driver: str | None) -> GpuFacts:
         performance_state=device.wanted(
             "performance_state", _performance_state, "nvmlDeviceGetPerformanceState"
         ),
-        is_idle=_read_idleness(device),
+        is_idle=None if reasons is None else bool(reasons & GPU_IDLE),
         memory_numa_index=memory_numa_index,
         module_id=module,
         virtualization=_word(
@@ -129,6 +131,7 @@ def read_gpu(device: Device, pci: Any, driver: str | None) -> GpuFacts:
         fabric=device.offered("fabric", _fabric, "nvmlDeviceGetGpuFabricInfoV"),
         chassis_slot=slot,
         chassis_tray=tray,
+        health=read_health(device, reasons),
     )
     return GpuFacts(
         function=_function(device.subject, pci, link),
@@ -172,13 +175,13 @@ def _read_link(device: Device) -> _PcieLink:
     )
 
 
-def _read_idleness(device: Device) -> bool | None:
-    """Tell whether the clocks are low because nothing runs."""
+def _read_clock_reasons(device: Device) -> int | None:
+    """Read the bits that say why the clocks are as low as they are."""
     reasons = number(device.ask("nvmlDeviceGetCurrentClocksEventReasons").value)
     if reasons is None:  # the name before driver 535
         function = "nvmlDeviceGetCurrentClocksThrottleReasons"
         reasons = device.offered("is_idle", number, function)
-    return None if reasons is None else bool(reasons & GPU_IDLE)
+    return reasons
 
 
 def _read_cpus(device: Device) -> tuple[int, ...]:
