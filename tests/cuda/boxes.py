@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,13 +14,16 @@ from topoprobe.machine.sources import nvml
 from topoprobe.machine.sources.nvml.fake import FakeGpu, FakeNvml
 from topoprobe.machine.sources.scan import make_up
 from topoprobe.measure.benchmark import Budget, Context
+from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.devices.cpu.buffer import CpuBuffer
 from topoprobe.measure.devices.cuda import flows, inventory
 from topoprobe.measure.devices.cuda.availability import nvidia_gpus
-from topoprobe.microbench import flow_sets
+from topoprobe.measure.window import Trace
+from topoprobe.microbench import flow_run, flow_sets
 from topoprobe.records.machine import MachineDocument
 
 KIB = 1 << 10
+NUM_RUN, NUM_TOLD = 5, 60  # chunks
 TWO_GPUS = "2 socket: numa(1gib): gpu(h100 nvlink=18)"
 
 
@@ -49,6 +52,7 @@ def simulate(
     name: str = TWO_GPUS,
     can_reach: Callable[[int, int], bool] = lambda one, other: True,
     busy: tuple[int, ...] = (),
+    is_timed: bool = False,
 ) -> Box:
     """Let the simulated runtime show the GPUs of a made-up machine.
 
@@ -64,6 +68,9 @@ def simulate(
         Whether one GPU may have access to another's memory.
     busy : tuple of int
         GPUs that another process uses.
+    is_timed : bool
+        Whether sets are run by the real runner; else a few chunks of every flow are, and their
+        times are made up, so that no test waits for a scheduler.
     """
     machine = make_up(name)
     assert machine is not None
@@ -115,8 +122,26 @@ def simulate(
     monkeypatch.setattr(flows, "_QUEUED_S", 1e-3)
     monkeypatch.setattr(flow_sets, "_DEFAULT_SIZE_BYTES", 64 * KIB)
     monkeypatch.setattr(flow_sets, "_MIN_SIZE_BYTES", 16 * KIB)
-    monkeypatch.setattr(flow_sets, "_WINDOW_S", {"quick": 5e-3})
+    monkeypatch.setattr(flow_sets, "_WINDOW_S", {"quick": 0.1})
+    if not is_timed:
+        monkeypatch.setattr(flow_run, "trace_flows", made_up_traces)
     return box
+
+
+def made_up_traces(
+    flows: Sequence[Sequence[Lane]], duration_s: float, **clocks: object
+) -> tuple[tuple[Trace, ...], ...]:
+    """Run some chunks of every lane; return traces of many more, at a steady pace."""
+
+    def trace(lane: Lane) -> Trace:
+        for _ in range(NUM_RUN):
+            lane.enqueue(lane.stream)
+        lane.stream.synchronize()
+        running_s = lane.duration_s or duration_s - lane.delay_s
+        ends_s = (lane.delay_s + running_s * n / NUM_TOLD for n in range(1, NUM_TOLD + 1))
+        return Trace(lane.delay_s, tuple(ends_s), lane.work)
+
+    return tuple(tuple(trace(lane) for lane in lanes) for lanes in flows)
 
 
 def context(suite: str = "quick", num_samples: int = 1) -> Context:

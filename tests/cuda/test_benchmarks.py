@@ -315,26 +315,6 @@ def test_host_memory_benchmark_of_a_node_that_is_full_skips_it_with_the_reason(
     assert {(one.status, one.reason) for one in far} == {(Status.SKIPPED, "node 1 is full")}
 
 
-def test_contention_benchmark_gives_each_flow_alone_and_together(
-    gpu_machine: None, context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from topoprobe.microbench import cuda_contention
-
-    monkeypatch.setattr(cuda_contention, "_CHUNK_BYTES", 64 << 10)
-    monkeypatch.setattr(cuda_contention, "_DURATION_S", 0.02)
-    found = measured(CudaContentionBenchmark().run(MACHINE, context))
-    down, up = f"host:0 -> {NODE} via ce", f"{NODE} -> host:0 via ce"
-    assert [(one.factors["set"], one.factors["flow"]) for one in found["contention.solo"]] == [
-        (down, down),
-        (up, up),
-    ]
-    assert [
-        (one.factors["set"], one.factors["flow"], one.factors["index"])
-        for one in found["contention.shared"]
-    ] == [(f"{down} | {up}", down, 0), (f"{down} | {up}", up, 1)]
-    assert all(one.samples for ones in found.values() for one in ones)
-
-
 def test_launch_benchmark_gives_a_time_per_launch(gpu_machine: None, context: Context) -> None:
     (series,) = CudaLaunchBenchmark().run(MACHINE, context).series
     assert (series.name, series.unit, series.is_better_higher) == ("launch.overhead", "s", False)
