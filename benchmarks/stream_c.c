@@ -1,6 +1,7 @@
 // STREAM's kernels, chains of multiply-adds and a pointer chase, to compare topoprobe's against.
 // Compiled by stream_vs_c.py. Arrays are 64-byte aligned; sizes are multiples of 16 elements.
 #define _GNU_SOURCE
+#include <omp.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,44 +20,43 @@ void pin(const int *cpus, int num_threads) {
     }
 }
 
-// Run the calling thread and its workers before all others, or as usual; 0 if it was allowed.
-int exclusive(int on, int num_threads) {
-    int refused = 0;
-#pragma omp parallel num_threads(num_threads) reduction(+ : refused)
-    {
-        struct sched_param parameters = {.sched_priority = on ? 1 : 0};
-        refused += sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &parameters) != 0;
-    }
-    return refused;
-}
-
-#define FOR(step) \
-    _Pragma("omp parallel for schedule(static) num_threads(num_threads)") \
-    for (ptrdiff_t i = 0; i < n; i += step)
+// Do all passes on all threads, nobody waiting between passes; return the seconds of one pass, from
+// the moment when every thread is awake to the end of the last.
+#define TIMED(step, statement) \
+    double start = 0; \
+    _Pragma("omp parallel num_threads(num_threads)") { \
+        _Pragma("omp barrier") \
+        _Pragma("omp master") start = omp_get_wtime(); \
+        for (int pass = 0; pass < num_passes; pass++) { \
+            _Pragma("omp for schedule(static) nowait") \
+            for (ptrdiff_t i = 0; i < n; i += step) { statement; } \
+        } \
+    } \
+    return (omp_get_wtime() - start) / num_passes;
 #define ARGUMENTS \
     double *restrict out, const double *restrict x, const double *restrict y, double s, \
-    ptrdiff_t n, int num_threads
+    ptrdiff_t n, int num_passes, int num_threads
 
-void copy(ARGUMENTS) { FOR(1) out[i] = x[i]; }
-void scale(ARGUMENTS) { FOR(1) out[i] = s * x[i]; }
-void add(ARGUMENTS) { FOR(1) out[i] = x[i] + y[i]; }
-void triad(ARGUMENTS) { FOR(1) out[i] = x[i] + s * y[i]; }
+double copy(ARGUMENTS) { TIMED(1, out[i] = x[i]) }
+double scale(ARGUMENTS) { TIMED(1, out[i] = s * x[i]) }
+double add(ARGUMENTS) { TIMED(1, out[i] = x[i] + y[i]) }
+double triad(ARGUMENTS) { TIMED(1, out[i] = x[i] + s * y[i]) }
 
 // Stores past the cache, `lanes` doubles at a time.
 #define NONTEMPORAL(lanes, prefix, splat, fmadd) \
-    void copy_nt##lanes(ARGUMENTS) { \
-        FOR(lanes) prefix##_stream_pd(out + i, prefix##_load_pd(x + i)); \
+    double copy_nt##lanes(ARGUMENTS) { \
+        TIMED(lanes, prefix##_stream_pd(out + i, prefix##_load_pd(x + i))) \
     } \
-    void scale_nt##lanes(ARGUMENTS) { \
-        FOR(lanes) prefix##_stream_pd(out + i, prefix##_mul_pd(splat(s), prefix##_load_pd(x + i))); \
+    double scale_nt##lanes(ARGUMENTS) { \
+        TIMED(lanes, prefix##_stream_pd(out + i, prefix##_mul_pd(splat(s), prefix##_load_pd(x + i)))) \
     } \
-    void add_nt##lanes(ARGUMENTS) { \
-        FOR(lanes) prefix##_stream_pd( \
-            out + i, prefix##_add_pd(prefix##_load_pd(x + i), prefix##_load_pd(y + i))); \
+    double add_nt##lanes(ARGUMENTS) { \
+        TIMED(lanes, prefix##_stream_pd( \
+            out + i, prefix##_add_pd(prefix##_load_pd(x + i), prefix##_load_pd(y + i)))) \
     } \
-    void triad_nt##lanes(ARGUMENTS) { \
-        FOR(lanes) prefix##_stream_pd( \
-            out + i, fmadd(splat(s), prefix##_load_pd(y + i), prefix##_load_pd(x + i))); \
+    double triad_nt##lanes(ARGUMENTS) { \
+        TIMED(lanes, prefix##_stream_pd( \
+            out + i, fmadd(splat(s), prefix##_load_pd(y + i), prefix##_load_pd(x + i)))) \
     }
 #if defined(__FMA__)
 NONTEMPORAL(4, _mm256, _mm256_set1_pd, _mm256_fmadd_pd)
