@@ -15,15 +15,15 @@ from topoprobe.records.calibration import CalibrationDocument, Contention, FlowS
 from topoprobe.records.results import Series
 
 
-def shared(text: str, rates: tuple[float, ...]) -> list[Series]:
-    """The series of a set whose flows run twice as fast alone."""
+def shared(text: str, rates: tuple[float, ...], solo_per_s: float | None = None) -> list[Series]:
+    """The series of a set whose flows run twice as fast alone, or at a given rate."""
     flows = parse_flow_set(text).flows
     together = [
         series("contention.shared", rate, set=text, flow=str(flow), index=index)
         for index, (flow, rate) in enumerate(zip(flows, rates, strict=True))
     ]
     alone = [
-        series("contention.solo", 2 * rate, set=str(flow), flow=str(flow), index=0)
+        series("contention.solo", solo_per_s or 2 * rate, set=str(flow), flow=str(flow), index=0)
         for flow, rate in zip(flows, rates, strict=True)
     ]
     return [*together, *alone]
@@ -48,12 +48,13 @@ def only_set(members: list[Series], machine: str | None = None) -> FlowSetShare:
     return found
 
 
-def pairs(sizes: tuple[int, ...], alpha: float, end: str = "host:0") -> list[Series]:
+def pairs(sizes: tuple[int, ...], alpha: float, solo_per_s: float = 9e9) -> list[Series]:
     """All pairs of transaction sizes, divided by the law with an exponent."""
     members = []
     for one, other in itertools.permutations(sizes, 2):
-        text = f"{end} -> gpu:0 via sm, txn={one} | {end} -> gpu:1 via sm, txn={other}"
-        members += shared(str(parse_flow_set(text)), ((one / other) ** alpha * 1e9, 1e9))
+        text = f"host:0 -> gpu:0 via sm, txn={one} | host:0 -> gpu:1 via sm, txn={other}"
+        rates = ((one / other) ** alpha * 1e9, 1e9)
+        members += shared(str(parse_flow_set(text)), rates, solo_per_s)
     return members
 
 
@@ -71,6 +72,11 @@ def test_exponent_of_too_few_pairs_is_missing_with_the_reason() -> None:
     assert document.contention[0].sharing_exponent is None
     (missing,) = [one for one in document.missing if one.fact == "sharing_exponent"]
     assert (missing.subject, "4 pairs" in missing.reason) == ("contention of host", True)
+
+
+def test_exponent_ignores_flows_that_do_not_contend() -> None:
+    found = contention(pairs((32, 64, 128), 1.0, solo_per_s=1e9))
+    assert found.sharing_exponent is None
 
 
 def test_exponent_ignores_message_sizes_of_networks() -> None:

@@ -151,7 +151,8 @@ def _missing(results: ResultsDocument, readings: Readings) -> tuple[Missing, ...
         Missing(
             subject=f"contention of {device}",
             fact="sharing_exponent",
-            reason=f"it takes {MIN_PAIRS} pairs of flows with different transaction sizes",
+            reason=f"it takes {MIN_PAIRS} pairs of flows with different transaction sizes that slow "
+            "each other",
         )
         for device in sorted(shared)
         if contention.transaction_exponent(readings, device) is None

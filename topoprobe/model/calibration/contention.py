@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # A GPU's kernel asks for a cache line at once; a longer access is several.
 _LONGEST_ACCESS_BYTES = 128
+# A flow that keeps more of its own rate gets what it asks for, not what an arbiter gives it.
+_MOST_KEPT_RATIO = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class _MeasuredFlow:
     def label(self) -> str:
         """What it does; its whole text where that is no work of a CPU."""
         return self.flow.work if self.flow.executor.kind == "cpu" else str(self.flow)
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether the others take something from it."""
+        return self.shared.median < _MOST_KEPT_RATIO * self.solo.median
 
     @property
     def packet_bytes(self) -> int | None:
@@ -57,7 +64,8 @@ def transaction_exponent(readings: Readings, device: str) -> Estimate | None:
     """Fit how a resource is divided by transaction size, over pairs of flows that name one.
 
     Reads and writes may be divided differently: of the pairs that come from one kind of end, the
-    first kind with enough of them counts. None where neither has.
+    first kind with enough of them counts. Pairs of which a flow is hardly slowed tell nothing of
+    the resource and are left out. None where neither kind has enough.
     """
     pairs: dict[str, list[SizePair]] = {}
     for flows in _measured_sets(readings, device):
@@ -68,7 +76,7 @@ def transaction_exponent(readings: Readings, device: str) -> Estimate | None:
         # Both rates of a window stand at the same place of their series.
         windows = zip(flows[0].shared.values, flows[1].shared.values, strict=False)
         ratios = tuple(first / second for first, second in windows)
-        if sizes[0] != sizes[1]:
+        if sizes[0] != sizes[1] and all(one.is_slowed for one in flows):
             pairs.setdefault(kinds.pop(), []).append(SizePair(sizes[0], sizes[1], ratios))
     telling = next((found for found in pairs.values() if len(found) >= MIN_PAIRS), None)
     return None if telling is None else sharing_exponent(telling)
