@@ -151,8 +151,8 @@ def _missing(results: ResultsDocument, readings: Readings) -> tuple[Missing, ...
         Missing(
             subject=f"contention of {device}",
             fact="sharing_exponent",
-            reason=f"it takes {MIN_PAIRS} pairs of flows with different transaction sizes that slow "
-            "each other",
+            reason=f"it takes {MIN_PAIRS} pairs of flows with different transaction sizes, both of "
+            "which are slowed",
         )
         for device in sorted(shared)
         if contention.transaction_exponent(readings, device) is None

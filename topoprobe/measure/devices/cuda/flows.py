@@ -31,8 +31,8 @@ _PAGE_BYTES = 4096
 # Long enough to hide what starting a copy costs, short enough for tens of them in a window: over
 # PCIe about a millisecond, between and within GPUs a tenth of that.
 _HOST_CHUNK_BYTES = 32 << 20
-_GPU_CHUNK_BYTES = 128 << 20
-# Buffers of GPUs are this many times their L2 caches, for which the STREAM rule asks [stream].
+_GPU_CHUNK_BYTES = 64 << 20
+# Buffers of GPUs are this many times their L2 caches, as STREAM asks [mccalpin1995].
 _CACHE_MULTIPLE = 4
 # What others on the GPU, such as a screen, may take meanwhile.
 _SHARE_OF_FREE = 0.9
