@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -65,17 +72,61 @@ def test_json_holds_every_comparison_in_its_shape() -> None:
 
 def test_machines_with_nothing_in_common_say_so_first() -> None:
     done = compare("socket: gpu", "8 socket: 20 nic, gpu")
-    assert done.stdout.splitlines()[0] == (
-        "socket: gpu and 8 socket: 20 nic, gpu have no device in common: they are different "
-        "machines."
+    assert " ".join(done.stdout.split()).startswith(
+        "socket: gpu and 8 socket: 20 nic, gpu have no device in common: are they the same machine?"
     )
 
 
-def test_long_lists_are_cut_on_the_screen() -> None:
+def test_long_lists_are_short_on_the_screen() -> None:
     done = compare("socket: gpu", "8 socket: 20 nic, gpu")
-    assert max(len(line) for line in done.stdout.splitlines()[1:]) < 100
-    assert "more; --json lists them." in done.stdout
-    assert len(done.stdout.splitlines()) < 100
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert re.search(r"^  nic@\S+ and 159 more +new$", done.stdout, re.MULTILINE)
+    assert len(done.stdout.splitlines()) < 30
+
+
+def test_changes_that_are_alike_are_one_row() -> None:
+    done = compare("hgx-h100", "2 socket: 4 switch: gpu(h100), nic(cx7)")
+    alone = compare("socket: 8 gpu(h100 nvlink=18), 4 nvswitch(h100)", "socket: 8 gpu(h100)")
+    assert re.search(
+        r"^  class gpu\S+ gpu\S+ and 27 more +NV18 -> PHB$", alone.stdout, re.MULTILINE
+    )
+    assert done.returncode == alone.returncode == 1
+
+
+def on_terminal(columns: int, *arguments: str) -> list[str]:
+    """Return what the program shows on a terminal of that width."""
+    master, slave = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES"}}
+    try:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "topoprobe", "compare", *arguments],
+            cwd=ROOT,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+        )
+        os.close(slave)
+        written = b""
+        while process.poll() is None or select.select([master], [], [], 0)[0]:
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    written += os.read(master, 1 << 16)
+                except OSError:  # Linux says so when the last writer is gone
+                    break
+        process.wait(timeout=60)
+    finally:
+        os.close(master)
+    return written.decode().splitlines()
+
+
+def test_terminal_lines_are_wrapped_between_words() -> None:
+    lines = on_terminal(60, "dgx-a100", "hgx-h100")
+    words = set(" ".join(compare("dgx-a100", "hgx-h100").stdout.split()).split())
+    assert set(" ".join(lines).split()) >= words
+    assert all(len(line) <= 60 for line in lines)
+    assert any(line.endswith("Processor -> Intel(R)") for line in lines)
 
 
 def test_document_from_stdin_is_compared() -> None:
@@ -140,6 +191,26 @@ def test_other_documents_come_with_a_later_version(results: str) -> None:
     mixed = compare(results, "dgx-a100")
     assert mixed.returncode == 2
     assert "give two of one kind" in mixed.stderr
+
+
+def test_one_figure_is_a_singular() -> None:
+    from topoprobe.cli.changes import change_lines
+    from topoprobe.records.base import Change
+
+    same = Change(name="a", before=1, after=1, ratio=None, verdict="same")
+    unknown = Change(name="b", before=1, after=None, ratio=None, verdict="incomparable")
+    assert change_lines([same], 80) == ["Nothing changed: 1 figure is the same."]
+    assert change_lines([unknown, unknown], 80)[-1] == (
+        "2 figures are known of one side only; --json lists them."
+    )
+    assert change_lines([unknown], 80)[-1] == (
+        "1 figure is known of one side only; --json lists it."
+    )
+
+
+def test_nothing_of_something_is_no_hexadecimal() -> None:
+    done = compare("socket: gpu, nvme", "socket: gpu")
+    assert re.search(r"^  count of drives +1 -> 0$", done.stdout, re.MULTILINE)
 
 
 def test_noise_is_refused(tmp_path: Path) -> None:

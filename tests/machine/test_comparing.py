@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from topoprobe.machine.building import build
 from topoprobe.machine.comparing import compare, have_common_device
+from topoprobe.machine.facts import Facts, GpuFact, NicFact, PciFact, PeerFact
 from topoprobe.machine.synthetic import NAMES, machine_facts
-from topoprobe.records.base import Change, Tool
+from topoprobe.records.base import Change, Missing, Tool
 from topoprobe.records.machine import (
     Capability,
     Contradiction,
+    Fabric,
     Gpu,
     HostBridge,
     Link,
@@ -234,6 +236,111 @@ def test_rounding_is_no_change() -> None:
     assert not changed(made("hgx-h100"), less)
 
 
+def recorded(**facts: Any) -> MachineDocument:
+    source = Facts(source="source", **facts)
+    return build([source], origin="recorded", tool=Tool(tool_version="0"))
+
+
+def on_bus(*codes: str, nvlinks: int | None = None) -> Facts:
+    """List functions of these classes on one bus, the way `lspci` does."""
+    functions = tuple(
+        PciFact(address=f"0000:0{i}:00.0", root="0000:00", class_code=code, vendor="10de")
+        for i, code in enumerate(codes, start=1)
+    )
+    gpus = tuple(
+        GpuFact(subject=f.address, num_nvlinks=nvlinks)
+        for f in functions
+        if f.class_code == "030200"
+    )
+    return Facts(source="bus", tree="full", functions=functions, gpus=gpus)
+
+
+def read(facts: Facts) -> MachineDocument:
+    return build([facts], origin="recorded", tool=Tool(tool_version="0"))
+
+
+NUMBERED = recorded(gpus=(GpuFact(subject="gpu:0"), GpuFact(subject="gpu:1")))
+
+
+def test_what_one_side_cannot_tell_is_not_counted_as_none() -> None:
+    bus = read(on_bus(*["030200", "020700", "010802"] * 2))
+    for before, after in ((made(), bus), (made(), NUMBERED), (bus, NUMBERED)):
+        for one, other in ((before, after), (after, before)):
+            counts = {c.name: c for c in compare(one, other) if c.name.startswith("count of")}
+            assert {c.verdict for c in counts.values()} <= {"same", "incomparable"}, counts
+    counts = {c.name: c for c in compare(made(), bus)}
+    assert (counts["count of NVLinks"].after, counts["count of CPU packages"].after) == (None, None)
+    assert counts["count of NVLinks"].reason == "It is not known after."
+
+
+def test_devices_of_a_kind_that_one_side_does_not_list_are_not_gone() -> None:
+    bus = read(on_bus("030200", "020700", "010802"))
+    numbered = recorded(gpus=(GpuFact(subject="gpu:0"),), nics=(NicFact(key="mlx5_0"),))
+    assert set(verdicts(bus, numbered).values()) == {"incomparable"}
+    assert set(verdicts(numbered, bus).values()) == {"incomparable"}
+
+
+def test_last_drive_on_a_bus_that_is_shown_is_gone() -> None:
+    found = verdicts(read(on_bus("030200", "010802")), read(on_bus("030200")))
+    assert found["nvme@0000:02:00.0"] == found["count of drives"] == "worse"
+
+
+@pytest.mark.parametrize(("told", "wanted"), [(0, "worse"), (None, "incomparable")])
+def test_nvlinks_that_went_are_worse_where_they_are_counted(told: int | None, wanted: str) -> None:
+    bus = on_bus("030200", "030200")
+    one, other = (gpu.subject for gpu in bus.gpus)
+    peer = PeerFact(a=one, b=other, b_kind="gpu", kind=LinkKind.NVLINK, count=4)
+    after = read(on_bus("030200", "030200", nvlinks=told))
+    assert verdicts(read(replace(bus, peers=(peer,))), after)["count of NVLinks"] == wanted
+
+
+def test_nvlinks_whose_far_ends_are_not_told_are_no_count() -> None:
+    bus = on_bus("030200", "030200", nvlinks=12)
+    missing = Missing(subject="host", fact="nvlink peers", reason="not told")
+    changes = compare(made("dgx-a100"), read(replace(bus, unknown=(missing,))))
+    assert {c.name: c.after for c in changes}["count of NVLinks"] is None
+
+
+def test_hidden_switches_are_not_counted() -> None:
+    for change in compare(made("hgx-b200"), made("hgx-h100")):
+        assert change.name != "nvswitch@fabric"
+        if change.name == "count of NVSwitches":
+            assert (change.before, change.verdict) == (None, "incomparable")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        ("completed", "in progress", "worse"),
+        ("completed", "not started", "worse"),
+        ("completed", "not supported", "worse"),
+        ("in progress", "completed", "better"),
+        ("in progress", "not started", "incomparable"),
+    ],
+)
+def test_fabric_that_is_not_completed_is_worse(before: str, after: str, wanted: str) -> None:
+    old, new = (with_node(made(), GPU, fabric=Fabric(state=s)) for s in (before, after))
+    assert verdicts(old, new) == {f"{GPU} fabric state": wanted}
+
+
+def test_failure_and_health_of_the_fabric_are_compared() -> None:
+    well = Fabric(state="completed", status="success", health="healthy")
+    ill = Fabric(state="completed", status="insufficient resources", health="unhealthy")
+    old, new = (with_node(made(), GPU, fabric=fabric) for fabric in (well, ill))
+    assert verdicts(old, new) == {f"{GPU} fabric status": "worse", f"{GPU} fabric health": "worse"}
+
+
+def test_packets_sent_again_are_told_without_a_verdict() -> None:
+    old, new = (with_node(made(), GPU, num_pcie_replays=count) for count in (150, 918273))
+    change = changed(old, new)[f"{GPU} PCIe replays"]
+    assert (change.verdict, change.before, change.after) == ("incomparable", 150, 918273)
+
+
+def test_numbers_that_are_names_have_no_ratio() -> None:
+    (change,) = changed(made(), with_node(made(), GPU, numa_index=1)).values()
+    assert change.ratio is None
+
+
 def test_absurd_sizes_are_no_crash() -> None:
     huge = with_node(made(), GPU, memory_bytes=10**400)
     (change,) = changed(made(), huge).values()
@@ -244,6 +351,9 @@ def test_strangers_have_no_device_in_common() -> None:
     assert have_common_device(made(), without(made(), GPU))
     assert not have_common_device(made("gpu"), made("8 socket: 30 nic, gpu"))
     assert have_common_device(made("socket"), made("2 socket"))
+    # Adapters may be at one address by chance; and numbers are no addresses.
+    assert not have_common_device(made("nic, gpu"), made("nic, nic, gpu"))
+    assert have_common_device(NUMBERED, made("8 gpu"))
 
 
 MUTATIONS = st.lists(

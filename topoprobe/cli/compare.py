@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from topoprobe.cli.machines import read_machine
 from topoprobe.cli.options import Force, Quiet
 from topoprobe.cli.output import read_input, refuse_existing, write_output
-from topoprobe.cli.terminal import note
+from topoprobe.cli.terminal import note, text_width
 from topoprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ def run(
     refuse_existing(output, force)
     old, new = _read(before), _read(after)
     changes, remark = _compare(old, new, _called(before), _called(after))
-    text = _encoded(before, after, changes) if is_json else _screen(changes, remark)
+    text = (
+        _encoded(before, after, changes)
+        if is_json
+        else _screen(changes, remark, text_width(output))
+    )
     write_output(output, text.encode())
     if output != "-":
         note(f"Wrote {output}.", quiet=quiet)
@@ -120,7 +125,7 @@ def _compare(
     if isinstance(old, MachineDocument) and isinstance(new, MachineDocument):
         remark = None
         if not comparing.have_common_device(old, new):
-            remark = f"{before} and {after} have no device in common: they are different machines."
+            remark = f"{before} and {after} have no device in common: are they the same machine?"
         return comparing.compare(old, new), remark
     kinds = [next(k for k, known in KINDS.items() if isinstance(d, known)) for d in (old, new)]
     if kinds[0] != kinds[1]:
@@ -134,11 +139,12 @@ def _compare(
     )
 
 
-def _screen(changes: Sequence[Change], remark: str | None) -> str:
+def _screen(changes: Sequence[Change], remark: str | None, width: int) -> str:
     from topoprobe.cli.changes import change_lines
+    from topoprobe.machine.wording import printable
 
-    lines = [*([remark] if remark else []), *change_lines(changes)]
-    return "".join(f"{line}\n" for line in lines)
+    lines = [*(wrap(remark, width) if remark else []), *change_lines(changes, width)]
+    return printable("".join(f"{line}\n" for line in lines))
 
 
 def _encoded(before: str, after: str, changes: Sequence[Change]) -> str:

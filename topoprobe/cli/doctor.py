@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ from topoprobe import __version__
 from topoprobe.cli.machines import SOURCES_HELP, read_machine
 from topoprobe.cli.options import Force, Quiet
 from topoprobe.cli.output import refuse_existing, write_output
-from topoprobe.cli.terminal import note
+from topoprobe.cli.terminal import note, text_width
 from topoprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def run(
     else:
         from topoprobe.machine.diagnosis import screen
 
-        text = screen(machine, verdicts, _width(output), are_all=are_all)
+        text = screen(machine, verdicts, text_width(output), are_all=are_all)
     write_output(output, text.encode())
     if output != "-":
         note(f"Wrote {output}.", quiet=quiet)
@@ -123,12 +122,6 @@ def _versions(machine: Machine, installed: Sequence[Distribution] | None) -> lis
         *([f"machine read by topoprobe {read_by}"] if read_by != __version__ else []),
         *([f"GPU driver: {', '.join(drivers)}"] if drivers else []),
     ]
-
-
-def _width(output: str) -> int:
-    """Return the terminal's columns; text in a pipe or file is laid out for 100."""
-    is_terminal = output == "-" and sys.stdout.isatty()
-    return shutil.get_terminal_size((80 if is_terminal else 100, 24)).columns
 
 
 def _next_command(sources: Sequence[str], verdicts: Sequence[Verdict]) -> str:

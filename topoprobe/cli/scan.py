@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +11,7 @@ import typer
 from topoprobe.cli.machines import SOURCES_HELP, now, read_machine
 from topoprobe.cli.options import Force, Quiet
 from topoprobe.cli.output import refuse_existing, write_output
-from topoprobe.cli.terminal import note
+from topoprobe.cli.terminal import note, text_width
 from topoprobe.errors import UsageError
 from topoprobe.machine.wording import count
 from topoprobe.records.machine import MachineDocument
@@ -79,7 +77,7 @@ def run(
     else:
         from topoprobe.machine.explaining import explain
 
-        write_output(output, explain(document, _width(output)).encode())
+        write_output(output, explain(document, text_width(output)).encode())
     if output != "-":
         note(f"Wrote {output}.", quiet=quiet)
     if not as_json:
@@ -95,12 +93,6 @@ def _is_document(output: str, as_json: bool) -> bool:
         f"{output} has a suffix that says no format; end it in .json (the document)"
         + ("." if as_json else " or .txt (the drawing).")
     )
-
-
-def _width(output: str) -> int:
-    """Return the terminal's columns; text in a pipe or file is laid out for 100."""
-    is_terminal = output == "-" and sys.stdout.isatty()
-    return shutil.get_terminal_size((100, 24) if not is_terminal else (80, 24)).columns
 
 
 def _check_capture(target: str, sources: list[str], force: bool) -> None:

@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,10 +27,25 @@ class Progress(Protocol):
 
 
 def note(text: str, *, quiet: bool = False) -> None:
-    """Write one line on stderr unless quiet."""
-    if not quiet:
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+    """Write one message on stderr unless quiet; on a terminal, wrap it between words.
+
+    Whatever would drive a terminal is left out: file names are a stranger's words.
+    """
+    if quiet:
+        return
+    from topoprobe.machine.wording import printable
+
+    lines = printable(text).split("\n")
+    if sys.stderr.isatty():
+        lines = [part for line in lines for part in _wrapped(line, _columns(sys.stderr))]
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.flush()
+
+
+def text_width(output: str) -> int:
+    """Return the columns to lay text out for: those of the terminal, or 100 in a pipe or file."""
+    is_terminal = output == "-" and sys.stdout.isatty()
+    return shutil.get_terminal_size((80 if is_terminal else 100, 24)).columns
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -83,4 +98,18 @@ def write_lines(lines: Sequence[str]) -> None:
 def _wrapped(line: str, width: int) -> list[str]:
     column = _COLUMN.match(line)
     indent = " " * (len(column[0]) if column else 2)
-    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    parts = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return parts or [""]
+
+
+def _columns(stream: TextIO) -> int:
+    """Return the width of a terminal that may not be stdout's; COLUMNS goes before."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80

@@ -8,9 +8,10 @@ better, as with a driver's version, a difference is only told.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from topoprobe.machine.inventory import FABRIC
 from topoprobe.machine.paths import CLASSES
 from topoprobe.records.base import Change
 from topoprobe.records.machine import (
@@ -27,6 +28,7 @@ from topoprobe.records.machine import (
     Numa,
     Nvme,
     NvSwitch,
+    Other,
     Package,
     Pair,
     Partition,
@@ -42,6 +44,7 @@ _TOLERANCE_PERCENT = 1
 _AWAKE = {"P0", "P1", "P2"}
 _PRESENT = "present"
 _UP = {"active", "up", "linkup"}
+_JOINED = {"completed", "success", "healthy"}
 
 _DEVICES = (Gpu, Nic, Nvme, NvSwitch, CxlMemory)
 _PLACES = (Package, Numa, PcieSwitch, Partition)
@@ -58,9 +61,9 @@ class _Figure(NamedTuple):
     """One thing that a document tells.
 
     `better` is what would be an improvement: ``more`` (of a number), ``there`` or ``gone``, a
-    higher `rank`, or nothing. `about` are the nodes that both documents must have. `doubt` says
-    why a difference would mean nothing. Where both have a `key`, it tells whether they are the
-    same in place of words that differ from source to source.
+    higher `rank`, or nothing. `about` are the nodes that both documents must have; `device` is the
+    node whose presence it is. `doubt` says why a difference would mean nothing. Where both have a
+    `key`, it tells whether they are the same in place of words that differ from source to source.
     """
 
     value: Value
@@ -70,6 +73,7 @@ class _Figure(NamedTuple):
     rank: int = 0
     doubt: str | None = None
     key: str | None = None
+    device: AnyNode | None = None
 
 
 _Named = tuple[str, _Figure]
@@ -86,7 +90,7 @@ def compare(before: MachineDocument, after: MachineDocument) -> tuple[Change, ..
     old, new = dict(_figures(before)), dict(_figures(after))
     known = {node.id for node in before.nodes} & {node.id for node in after.nodes}
     names = dict.fromkeys((*old, *new))
-    pairs = ((name, old.get(name), new.get(name)) for name in names)
+    pairs = ((name, _heard(old.get(name), after), _heard(new.get(name), before)) for name in names)
     return tuple(
         _change(name, one, other)
         for name, one, other in pairs
@@ -95,15 +99,50 @@ def compare(before: MachineDocument, after: MachineDocument) -> tuple[Change, ..
 
 
 def have_common_device(before: MachineDocument, after: MachineDocument) -> bool:
-    """Tell whether any GPU, NIC or drive stands in both; true if neither has one."""
-    one, other = (
-        {node.id for node in document.nodes if isinstance(node, _DEVICES)}
-        for document in (before, after)
-    )
-    return bool(one & other) or not (one or other)
+    """Tell whether any GPU stands in both, or any device where not both have GPUs.
+
+    True if there is nothing to tell by: one has no device, or only numbers what the other gives
+    addresses.
+    """
+    for kinds in ((Gpu,), _DEVICES):
+        one, other = (
+            {node.id for node in document.nodes if isinstance(node, kinds)}
+            for document in (before, after)
+        )
+        if {_is_address(node_id) for node_id in one} & {_is_address(node_id) for node_id in other}:
+            return bool(one & other)
+    return True
 
 
 _NOTHING = _Figure("")
+
+
+def _heard(figure: _Figure | None, other: MachineDocument) -> _Figure | None:
+    """Make the presence of a device no better and no worse where `other` tells of none like it."""
+    if figure is None or figure.device is None or _lists_like(other, figure.device):
+        return figure
+    return figure._replace(better=None)
+
+
+def _lists_like(document: MachineDocument, device: AnyNode) -> bool:
+    """Tell whether a document lists such devices, by address or by number as this one is."""
+    is_address = _is_address(device.id)
+    return (is_address and _shows_bus(document)) or any(
+        type(node) is type(device) and _is_address(node.id) is is_address
+        for node in document.nodes
+    )
+
+
+def _shows_bus(document: MachineDocument) -> bool:
+    """Tell whether all of the PCI bus is in it, so that what it does not list is not there."""
+    return document.origin == "synthetic" or any(
+        isinstance(node, Other) or (isinstance(node, HostBridge) and node.pci_address is not None)
+        for node in document.nodes
+    )
+
+
+def _is_address(node_id: str) -> bool:
+    return "@" in node_id
 
 
 def _change(name: str, old: _Figure | None, new: _Figure | None) -> Change:
@@ -113,7 +152,7 @@ def _change(name: str, old: _Figure | None, new: _Figure | None) -> Change:
         name=name,
         before=before,
         after=after,
-        ratio=_ratio(before, after),
+        ratio=_ratio(before, after) if (old or new or _NOTHING).better == "more" else None,
         verdict=verdict,
         unit=(old or new or _NOTHING).unit,
         reason=reason,
@@ -164,8 +203,8 @@ def _figures(document: MachineDocument) -> Iterator[_Named]:
     yield from _counts(document)
     nodes = {node.id: node for node in document.nodes}
     for node in document.nodes:
-        if isinstance(node, _DEVICES):
-            yield node.id, _Figure(_PRESENT, "there")
+        if isinstance(node, _DEVICES) and node.id != FABRIC:
+            yield node.id, _Figure(_PRESENT, "there", device=node)
         elif isinstance(node, _PLACES):
             yield node.id, _Figure(_PRESENT)
         yield from _node_figures(node)
@@ -180,16 +219,31 @@ def _figures(document: MachineDocument) -> Iterator[_Named]:
 
 
 def _counts(document: MachineDocument) -> Iterator[_Named]:
+    """Yield the counts that a document tells; none of a kind may be a kind that it cannot see."""
     for kind, words in _COUNTED:
-        count = sum(isinstance(node, kind) for node in document.nodes)
-        yield f"count of {words}", _Figure(count, "more")
+        found = [node for node in document.nodes if isinstance(node, kind)]
+        is_hidden = any(node.id == FABRIC for node in found)  # which stands for several
+        if not is_hidden and (found or (kind is not Package and _shows_bus(document))):
+            yield f"count of {words}", _Figure(len(found), "more")
     numas = sum(isinstance(n, Numa) and n.memory_of is None for n in document.nodes)
-    yield "count of NUMA nodes", _Figure(numas)
+    if numas:
+        yield "count of NUMA nodes", _Figure(numas)
     links: Counter[LinkKind] = Counter()
     for link in document.links:
         links[link.kind] += link.count
-    for link_kind, words in ((LinkKind.NVLINK, "NVLinks"), (LinkKind.XGMI, "xGMI links")):
-        yield f"count of {words}", _Figure(links[link_kind], "more")
+    gpus = [node for node in document.nodes if isinstance(node, Gpu)]
+    if links[LinkKind.NVLINK] or _tells_nvlinks(document, gpus):
+        yield "count of NVLinks", _Figure(links[LinkKind.NVLINK], "more")
+    # Only sources that see xGMI tell AMD's architectures.
+    if links[LinkKind.XGMI] or any(gpu.architecture for gpu in gpus):
+        yield "count of xGMI links", _Figure(links[LinkKind.XGMI], "more")
+
+
+def _tells_nvlinks(document: MachineDocument, gpus: Sequence[Gpu]) -> bool:
+    """Tell whether a document without NVLinks says that there are none."""
+    are_ends_told = all(missing.fact != "nvlink peers" for missing in document.unknown)
+    are_counted = all(gpu.num_nvlinks is not None for gpu in gpus)
+    return are_ends_told and are_counted and bool(gpus or _shows_bus(document))
 
 
 def _node_figures(node: AnyNode) -> Iterator[_Named]:
@@ -250,8 +304,11 @@ def _told_of_gpu(gpu: Gpu) -> Iterator[tuple[str, _Figure]]:
         yield "MIG", _fact("on" if gpu.is_mig_enabled else "off")
     yield "partition mode", _fact(gpu.partition_mode)
     yield "virtualization", _fact(gpu.virtualization)
+    yield "PCIe replays", _Figure("" if gpu.num_pcie_replays is None else gpu.num_pcie_replays)
     if gpu.fabric is not None:
-        yield "fabric state", _fact(gpu.fabric.state)
+        yield "fabric state", _joining(gpu.fabric.state)
+        yield "fabric status", _joining(gpu.fabric.status)
+        yield "fabric health", _joining(gpu.fabric.health)
         yield "fabric clique", _Figure("" if gpu.fabric.clique_id is None else gpu.fabric.clique_id)
 
 
@@ -310,6 +367,11 @@ def _rank(path_class: str) -> int | None:
 
 def _fact(value: str | None) -> _Figure:
     return _Figure(value or "")
+
+
+def _joining(word: str | None) -> _Figure:
+    """Rank a word for how a GPU joined its fabric: all is well, or anything else."""
+    return _Figure(word or "", "rank", rank=int((word or "").lower() in _JOINED))
 
 
 def _size(num_bytes: int | None) -> _Figure:
