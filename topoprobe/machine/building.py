@@ -88,7 +88,9 @@ def build(
             *renamed,
             *made.contradictions,
             *lopsided,
-            *odd_current_readings(pcie, inventory.functions),
+            *odd_current_readings(
+                [link for link in pcie if not link.may_be_maximum], inventory.functions
+            ),
             *impossible,
             *pairs.contradictions,
         ),

@@ -100,6 +100,8 @@ class PciFact(Fact, frozen=True, kw_only=True):
         Of the function's own port (for a bridge: of the link that its `role` says).
     nominal : Capability or None
         Of the link to what is above it, where a source gives only that.
+    current_or_maximum : Capability or None
+        Of the function's own port, where a source does not say which of the two it is.
     kind : str or None
         What it is, where the source says so in words and its class does not tell.
     has_interface : bool or None
@@ -124,6 +126,7 @@ class PciFact(Fact, frozen=True, kw_only=True):
     maximum: Capability | None = None
     current: Capability | None = None
     nominal: Capability | None = None
+    current_or_maximum: Capability | None = None
     numa_index: int | None = None
     cpus: tuple[int, ...] = ()
     kind: Literal["gpu", "nvswitch"] | None = None

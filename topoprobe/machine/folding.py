@@ -126,7 +126,8 @@ class PciTree:
         A driver tells of a link but not where it leads: that one begins at the host.
         """
         above = self.above(function)
-        tells = function.current or function.nominal or function.maximum
+        now = function.current or function.current_or_maximum
+        tells = now or function.nominal or function.maximum
         if above is None and tells is None:
             return None
         port = self.parent(function)
@@ -150,7 +151,8 @@ class PciTree:
             a_capability=a_capability,
             b_capability=b_capability,
             nominal=nominal,
-            current=function.current or (port.current if port else None),
+            current=now or (port.current if port else None),
+            may_be_maximum=function.current is None and function.current_or_maximum is not None,
         )
 
 

@@ -357,6 +357,9 @@ class Link(Record, frozen=True, kw_only=True):
         The lesser of both ends; None where neither is known.
     current : Capability or None
         As negotiated when read; an idle GPU shows Gen1 here.
+    may_be_maximum : bool
+        Whether `current` may be what GPU and system can do instead, because the source does not
+        tell the two apart.
     """
 
     id: str
@@ -371,6 +374,7 @@ class Link(Record, frozen=True, kw_only=True):
     b_capability: Capability | None = None
     nominal: Capability | None = None
     current: Capability | None = None
+    may_be_maximum: bool = False
 
 
 class Pair(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -472,3 +472,45 @@ def test_package_without_a_number_gets_the_next_free_one(number: str) -> None:
     package = '<object type="Package" os_index="{}" cpuset="0x0f"/>'
     document = scan(package.format("0") + package.format(number) + NUMAS)
     assert ids(document, Package) == ["package:0", "package:1"]
+
+
+def port_with(device_name: str) -> MachineDocument:
+    """Return a machine whose root port tells 1.97 GB/s, and the GPU below it 15.75."""
+    gpu = pci("0000:01:00.0", device(device_name)).replace('speed="0.0"', 'speed="15.753846"')
+    port = (
+        '<object type="Bridge" bridge_type="1-1" bridge_pci="0000:[01-01]" '
+        'pci_busid="0000:00:01.0" pci_type="0604 [8086:2030] [0000:0000] 04" '
+        f'pci_link_speed="1.969231">{gpu}</object>'
+    )
+    return scan(NUMAS + group(bridge(port)))
+
+
+def test_speed_that_nvml_told_may_be_the_most_and_contradicts_nothing() -> None:
+    document = port_with("nvml0")
+    link = Machine(document).link_above("gpu@0000:01:00.0")
+    assert link is not None
+    assert link.current is not None
+    assert link.current.bandwidth_bytes_per_s == pytest.approx(15.753846e9, rel=1e-6)
+    assert link.may_be_maximum
+    assert document.contradictions == ()
+    assert "NVML's: before release 3 the most" in reasons(document)[link.id, "nominal"]
+
+
+def test_speed_that_nvml_did_not_tell_is_the_current_one() -> None:
+    document = port_with("card0")
+    link = Machine(document).link_above("gpu@0000:01:00.0")
+    assert link is not None
+    assert not link.may_be_maximum
+    assert [c.subject for c in document.contradictions] == [link.id]
+    assert "current speed" in reasons(document)[link.id, "nominal"]
+
+
+@pytest.mark.parametrize("name", ["coral-lassen", "g4dnmetal", "nvidiaDGX2"])
+def test_speeds_of_nvidias_gpus_are_not_called_those_of_the_moment(
+    name: str, recordings: Path
+) -> None:
+    document = read(recordings, f"hwloc-xml/{name}.xml")
+    machine = Machine(document)
+    links = [machine.link_above(gpu.id) for gpu in machine.all(Gpu)]
+    assert all(link is not None and link.may_be_maximum for link in links)
+    assert [c for c in document.contradictions if c.fact == "current"] == []

@@ -1,6 +1,7 @@
 """hwloc's XML, in the dialects of versions 1, 2 and 3: what `lstopo machine.xml` writes.
 
-A link's speed in such a file is the current one, in GB/s and without rate or width. Host bridges
+A link's speed in such a file is the current one, in GB/s and without rate or width; that of an
+NVIDIA GPU is what NVML told, which is another thing in each of hwloc's releases. Host bridges
 hang on the part of the machine whose CPUs they are near to, and devices inherit that place. Where
 hwloc knows that a board's firmware tells wrong places it has mended them before it writes.
 """
@@ -49,6 +50,12 @@ if TYPE_CHECKING:
 
 _PCI_TYPE = re.compile(r"([0-9a-f]{4}) \[([0-9a-f]{4}):([0-9a-f]{4})\]", re.IGNORECASE)
 _BRIDGE_PCI = re.compile(r"([0-9a-f]{1,8}):\[([0-9a-f]{1,2})-([0-9a-f]{1,2})\]", re.IGNORECASE)
+_CURRENT = "hwloc records the current speed of links, not what they can do."
+# topology-nvml.c overwrites what was read of the device [hwloc].
+_NVMLS = (
+    "hwloc's figure for this GPU is NVML's: before release 3 the most that GPU and system can do "
+    "(older ones call Gen4 and later Gen3), since then the speed when it was read."
+)
 _GUESTS = ("KVM", "QEMU", "VMware", "Virtual Machine", "VirtualBox", "HVM domU", "Bochs")
 
 
@@ -219,7 +226,7 @@ class _Reader:
             numa_index=nodes[0] if len(nodes) == 1 else None,
             has_interface=self._read_devices(inside, address, vendor, device),
         )
-        self._read_speed(element, address)
+        self._read_speed(element, address, is_told_by_nvml=any(map(osdevices.is_nvml, inside)))
 
     def _read_devices(
         self, inside: list[Element], address: str, vendor: str, device: str
@@ -239,16 +246,16 @@ class _Reader:
             return True
         return False if self._lists_interfaces else None
 
-    def _read_speed(self, element: Element, address: str) -> None:
+    def _read_speed(self, element: Element, address: str, *, is_told_by_nvml: bool) -> None:
         gigabytes = number(element.get("pci_link_speed")) or 0.0
         reading = read_bandwidth(gigabytes * 1e9)
         if reading is None:
             self._miss(address, "maximum", "hwloc recorded no link speed, or 0 for unknown.")
             return
-        reason = "hwloc records the current speed of links, not what they can do."
-        self._miss(address, "maximum", reason)
+        self._miss(address, "maximum", _NVMLS if is_told_by_nvml else _CURRENT)
+        field = "current_or_maximum" if is_told_by_nvml else "current"
         self._functions[address] = msgspec.structs.replace(
-            self._functions[address], current=reading.capability
+            self._functions[address], **{field: reading.capability}
         )
         if reading.slip is not None:
             right = reading.capability.bandwidth_bytes_per_s or 0.0

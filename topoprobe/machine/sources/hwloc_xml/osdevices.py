@@ -47,6 +47,11 @@ def is_gpu(element: Element) -> bool:
     return bool(_MANAGED.match(name) or _COMPUTED.match(name))
 
 
+def is_nvml(element: Element) -> bool:
+    """Tell whether an OS device is a GPU as NVML knows it."""
+    return element.get("name", "").startswith("nvml")
+
+
 def gpu_of(devices: Sequence[Element], subject: str, capability: str | None) -> GpuFact | None:
     """Return what the libraries say of a GPU, or None if there is none among the devices."""
     gpus = sorted(
