@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
-from topoprobe.cli.output import deliver, refuse_existing
+from topoprobe.cli.output import deliver, read_input, refuse_existing
 from topoprobe.errors import UsageError
 
 
@@ -52,3 +53,14 @@ def test_refuse_existing_tries_the_folder() -> None:
 def test_refuse_existing_name_that_leaves_no_room_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="File name too long"):
         refuse_existing(str(tmp_path / ("x" * 255)), force=False)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_stdin_from_a_terminal_says_that_it_waits(
+    is_terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(b"text"))
+    monkeypatch.setattr(stdin, "isatty", lambda: is_terminal)
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert read_input("-", 10) == b"text"
+    assert ("Ctrl-D" in capsys.readouterr().err) is is_terminal

@@ -135,6 +135,9 @@ def test_existing_file_is_kept_without_force(recording: str, tmp_path: Path) -> 
     [
         (["nowhere.xml"], "does not exist"),
         (["nowhere.xml"], "dgx-a100"),
+        (["dgx-a10"], "did you mean dgx-a100?"),
+        (["HGX_H100"], "did you mean hgx-h100?"),
+        (["\x1b[31mname"], "?[31mname does not exist"),
         (["dgx-a100", "pyproject.toml"], "give it alone"),
         (["2 socket: 4 swich"], "swich"),
         (["tests"], "holds none of the files that are known"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from topoprobe.cli.terminal import write_lines
+from topoprobe.cli.terminal import note, write_lines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHOW = """
@@ -44,6 +44,43 @@ def test_lines_on_a_terminal_are_wrapped_under_their_column(
         "a sentence without a column that is quite a bit",
         "  longer than the terminal is wide today",
     ]
+
+
+def test_messages_on_a_terminal_are_wrapped_between_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/a/path/that/is/longer/than/the/terminal/is/wide.txt"
+    text = f"Next: topoprobe doctor {path} (what is wrong with it)"
+    note(text)
+    assert capsys.readouterr().err == f"{text}\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "30")
+    note(text)
+    assert capsys.readouterr().err.splitlines() == [
+        "Next: topoprobe doctor",
+        f"  {path}",
+        "  (what is wrong with it)",
+    ]
+
+
+@pytest.mark.parametrize("columns", ["", "0", "wide"])
+def test_width_that_nobody_tells_is_80(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", columns)
+    note("word " * 40)
+    assert 70 < max(map(len, capsys.readouterr().err.splitlines())) <= 80
+
+
+def test_message_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a \x1b[31mname\x9b, \udc80")
+    assert capsys.readouterr().err == "a ?[31mname?, ?\n"
+
+
+def test_quiet_message_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    note("hush", quiet=True)
+    assert capsys.readouterr().err == ""
 
 
 def shown_at(columns: int) -> list[str]:

@@ -77,8 +77,13 @@ def _content(name: str) -> bytes | Files:
 
 
 def _neither(name: str) -> InputError:
+    import difflib
+
     from topoprobe.machine import synthetic
 
+    close = difflib.get_close_matches(name.lower(), synthetic.NAMES, n=1, cutoff=0.75)
+    if close:
+        return InputError(f"{name} does not exist; did you mean {close[0]}?")
     return InputError(
         f"{name} does not exist; give the path of a recording, or one of the built-in machines "
         f"({', '.join(synthetic.NAMES)})."

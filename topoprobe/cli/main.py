@@ -111,4 +111,6 @@ def _forget_stdout() -> None:
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write(f"topoprobe: {message}\n")
+    from topoprobe.cli.terminal import note
+
+    note(f"topoprobe: {message}")

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from topoprobe.cli.terminal import note
 from topoprobe.errors import InputError, UsageError
 from topoprobe.units import format_bytes
 
@@ -36,6 +37,8 @@ def read_input(name: str, max_bytes: int | None = None) -> bytes:
 
 def _read_up_to(name: str, num_bytes: int) -> bytes:
     if name == "-":
+        if sys.stdin.isatty():
+            note("Reading from this terminal: paste the text and end it with Ctrl-D.")
         return sys.stdin.buffer.read(num_bytes)
     try:
         with Path(name).open("rb") as file:
