@@ -116,8 +116,8 @@ def simulate(
     # Imported here, for it imports cupy, and by name, for it is another module in every test.
     memory = importlib.import_module("topoprobe.measure.devices.cuda.memory")
     monkeypatch.setattr(memory, "buffer_on_node", _buffer)
-    monkeypatch.setattr(flows, "_HOST_CHUNK_BYTES", 16 * KIB)
-    monkeypatch.setattr(flows, "_GPU_CHUNK_BYTES", 16 * KIB)
+    for link in ("HOST", "PEER", "LOCAL"):
+        monkeypatch.setattr(flows, f"_{link}_CHUNK_BYTES", 16 * KIB)
     monkeypatch.setattr(flows, "_CACHE_MULTIPLE", 1)
     monkeypatch.setattr(flows, "_QUEUED_S", 1e-3)
     monkeypatch.setattr(flow_sets, "_DEFAULT_SIZE_BYTES", 64 * KIB)

@@ -28,18 +28,20 @@ if TYPE_CHECKING:
     from topoprobe.measure.devices.cuda.memory import CudaBuffer
 
 _PAGE_BYTES = 4096
-# Long enough to hide what starting a copy costs, short enough for tens of them in a window: over
-# PCIe about a millisecond, between and within GPUs a tenth of that.
+# Long enough to hide what starting a copy costs, short enough for tens of them in a window: about a
+# millisecond over PCIe, a tenth of that over NVLink and within a GPU.
 _HOST_CHUNK_BYTES = 32 << 20
-_GPU_CHUNK_BYTES = 64 << 20
+_PEER_CHUNK_BYTES = 64 << 20
+_LOCAL_CHUNK_BYTES = 256 << 20
 # Buffers of GPUs are this many times their L2 caches, as STREAM asks [mccalpin1995].
 _CACHE_MULTIPLE = 4
 # What others on the GPU, such as a screen, may take meanwhile.
 _SHARE_OF_FREE = 0.9
 # Chunks that wait are about this long together: the runner looks after them every millisecond.
 _QUEUED_S = 10e-3
-# A copy between GPUs may take three of the driver's 1024 entries, and its time stamp one more.
-_MIN_QUEUED, _MAX_QUEUED = 4, 128
+# A copy between GPUs may take three of the driver's 1024 entries and its time stamp one more, and
+# the streams of one GPU may share them.
+_MIN_QUEUED, _MAX_QUEUED = 4, 32
 _MIN_CHUNKS = 10
 
 
@@ -190,7 +192,8 @@ class GpuFlows:
             return size_bytes
         gpus = [self._gpu(end).device for end in _gpu_ends(flow)]
         wanted = max(size_bytes, *(_CACHE_MULTIPLE * gpu.l2_bytes for gpu in gpus))
-        return -(-wanted // _GPU_CHUNK_BYTES) * _GPU_CHUNK_BYTES
+        chunk_bytes = _usual_chunk_bytes(flow)
+        return -(-wanted // chunk_bytes) * chunk_bytes
 
     def _room_gap(self, flow: Flow, num_bytes: int) -> str | None:
         for end in _gpu_ends(flow):
@@ -208,9 +211,7 @@ class GpuFlows:
         self, flow: Flow, device: CudaDevice, num_bytes: int
     ) -> tuple[Move, dict[str, Factor]]:
         """Reserve what a flow needs; return it with what to say in its series."""
-        is_local = all(end.kind == "gpu" for end in (flow.source, flow.destination))
-        usual = _GPU_CHUNK_BYTES if is_local else _HOST_CHUNK_BYTES
-        chunk_bytes = min(flow.chunk_bytes or usual, num_bytes)
+        chunk_bytes = min(flow.chunk_bytes or _usual_chunk_bytes(flow), num_bytes)
         factors: dict[str, Factor] = {
             "run_by": device.node_id,
             "size_bytes": num_bytes,
@@ -288,6 +289,12 @@ def _check_work(flow: Flow) -> None:
         raise UsageError(f"{flow}: {flow.work} has no transactions or chunks to choose.")
     if flow.cap_bytes_per_s is not None and UNITS[flow.work] != "bytes_per_s":
         raise UsageError(f"{flow}: {flow.work} moves no bytes that cap could limit.")
+
+
+def _usual_chunk_bytes(flow: Flow) -> int:
+    if len(_gpu_ends(flow)) == 1:
+        return _HOST_CHUNK_BYTES
+    return _LOCAL_CHUNK_BYTES if flow.source == flow.destination else _PEER_CHUNK_BYTES
 
 
 def _num_queued(chunk_s: float) -> int:
