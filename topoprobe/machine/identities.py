@@ -15,7 +15,6 @@ from topoprobe.machine.addresses import sort_key
 from topoprobe.machine.devices import Kind, kind_of
 from topoprobe.machine.facts import Facts, NicFact, PciFact
 from topoprobe.records.base import Missing
-from topoprobe.records.machine import Contradiction
 
 _DRIVER = "nvidia"
 
@@ -24,8 +23,9 @@ def with_addresses(sources: Sequence[Facts]) -> list[Facts]:
     """Rename the subjects of each source to the addresses that the other sources know.
 
     A GPU is recognised by its UUID, or else by its number among NVIDIA's GPUs, if their count is
-    the same; a NIC by the name of a port. Where the counts differ the numbers mean nothing, which
-    is reported. Sources that only number their GPUs mean the same ones by the same numbers.
+    the same; a NIC by the name of a port. Where the counts differ the numbers mean nothing
+    (`strangers` says so). Sources that only number their GPUs mean the same ones by the same
+    numbers.
     """
     by_uuid = _names_by_uuid(sources)
     in_order = _addresses_in_order(sources)
@@ -33,17 +33,15 @@ def with_addresses(sources: Sequence[Facts]) -> list[Facts]:
     nameless = _nics_without_names(sources, by_port)
     renamed = []
     for facts in sources:
-        numbered = sorted(filter(_is_number, (g.subject for g in facts.gpus)), key=_number)
+        numbered = sorted(filter(is_number, (g.subject for g in facts.gpus)), key=_number)
         names = _gpu_names(numbered, by_uuid, in_order)
         names.update({f"nic:{n.key}": by_port[n.key] for n in facts.nics if n.key in by_port})
-        changed = _renamed(_without_doubles(facts, by_port, nameless), names)
-        if numbered and in_order and not names.keys() & set(numbered):
-            changed = _with_complaint(changed, len(numbered), len(in_order))
-        renamed.append(changed)
+        renamed.append(_renamed(_without_doubles(facts, by_port, nameless), names))
     return renamed
 
 
-def _is_number(subject: str) -> bool:
+def is_number(subject: str) -> bool:
+    """Tell whether a source knows a GPU by its number alone."""
     return subject.startswith("gpu:")
 
 
@@ -54,21 +52,21 @@ def _number(subject: str) -> int:
 def _names_by_uuid(sources: Sequence[Facts]) -> dict[str, str]:
     """Return the addresses of the numbers that one source tells together with a known UUID."""
     known = [gpu for facts in sources for gpu in facts.gpus if gpu.uuid]
-    addresses = {gpu.uuid: gpu.subject for gpu in known if not _is_number(gpu.subject)}
+    addresses = {gpu.uuid: gpu.subject for gpu in known if not is_number(gpu.subject)}
     return {
         gpu.subject: addresses[gpu.uuid]
         for gpu in known
-        if _is_number(gpu.subject) and gpu.uuid in addresses
+        if is_number(gpu.subject) and gpu.uuid in addresses
     }
 
 
 def _addresses_in_order(sources: Sequence[Facts]) -> list[str]:
     """List the GPUs that `nvidia-smi` would number, as the most complete source knows them."""
-    longest = max((_numberable(facts) for facts in sources), key=len, default=[])
+    longest = max((numberable(facts) for facts in sources), key=len, default=[])
     return sorted((function.address for function in longest), key=sort_key)
 
 
-def _numberable(facts: Facts) -> list[PciFact]:
+def numberable(facts: Facts) -> list[PciFact]:
     """Choose NVIDIA's GPUs, without those that were given to another driver."""
     gpus = [
         f
@@ -165,13 +163,3 @@ def _renamed(facts: Facts, names: Mapping[str, str]) -> Facts:
         unknown=tuple(replace(m, subject=name(m.subject)) for m in facts.unknown),
         contradictions=tuple(replace(c, subject=name(c.subject)) for c in facts.contradictions),
     )
-
-
-def _with_complaint(facts: Facts, numbered: int, addressed: int) -> Facts:
-    complaint = Contradiction(
-        subject="host",
-        fact="number of GPUs",
-        readings=(f"{facts.source}: {numbered}", f"other sources: {addressed}"),
-        meaning="The GPUs that are only numbered cannot be matched with those that have addresses.",
-    )
-    return msgspec.structs.replace(facts, contradictions=(*facts.contradictions, complaint))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 from topoprobe import __version__
 from topoprobe.errors import UsageError
 from topoprobe.machine.building import build
-from topoprobe.machine.devices import Kind, kind_of
 from topoprobe.machine.facts import Facts
 from topoprobe.machine.sources import detect
 from topoprobe.machine.sources.files import Files, Folder
 from topoprobe.machine.sources.files.archive import Archive
+from topoprobe.machine.strangers import why_strangers
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import decode_as
 from topoprobe.records.machine import MachineDocument
@@ -111,20 +110,9 @@ def make_up(text: str) -> MachineDocument | None:
 
 
 def _refuse_strangers(sources: Sequence[Facts]) -> None:
-    """Refuse recordings that cannot be of one machine: both have GPUs, and none in common."""
-    gpus = [
-        (
-            facts.source,
-            {f.address for f in facts.functions if kind_of(f, has_storage=False) is Kind.GPU},
-        )
-        for facts in sources
-    ]
-    for (first, some), (second, others) in itertools.combinations(gpus, 2):
-        if some and others and not some & others:
-            raise UsageError(
-                f"{first} and {second} have no GPU in common, so they are not of one machine; "
-                "scan them one by one."
-            )
+    reason = why_strangers(sources)
+    if reason is not None:
+        raise UsageError(f"{reason}, so they are not joined as one machine; scan them one by one.")
 
 
 def _tool() -> Tool:
