@@ -6,12 +6,15 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.machine.view import Machine
+from topoprobe.measure.benchmark import Budget, Context, GpuChoice, Outcome, PlannedSet
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.libraries import numba_gap
+from topoprobe.measure.devices.cuda.inventory import ALL_IDLE
 from topoprobe.measure.devices.flows import Place
 from topoprobe.measure.devices.openers import gap, openers_of
 from topoprobe.measure.devices.session import scratch_parent
+from topoprobe.measure.ends import addressed
 from topoprobe.measure.flows import End, Executor, Flow, FlowSet, Work
 from topoprobe.measure.series import require_any
 from topoprobe.records.base import Status
@@ -21,7 +24,6 @@ from topoprobe.records.results import Series
 from . import flow_sets
 from .flow_sets import measure_sets
 
-_WORKS = (Work.MEMCPY, Work.STREAM, Work.CHASE, Work.GEMM, Work.DISK)
 # The samples that the quick suite wants of a set.
 _NUM_QUICK_SAMPLES = 5
 # A gemv reads memory as the triad does; it is for KV swaps and GPUs.
@@ -39,7 +41,7 @@ class ContentionBenchmark:
     name: str = "cpu.contention"
     summary: str = "Run pairs and a set of five flows together and compare with each alone."
     revision: int = 2
-    seconds: float = 14.0
+    seconds: float = 10.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Ask for numba, which the chase needs."""
@@ -49,15 +51,20 @@ class ContentionBenchmark:
         """Measure all sets and every flow of theirs alone, in alternation."""
         return _outcome(measure_sets(machine, context, sets_of(context.cpus)))
 
+    def plan(self, machine: MachineDocument, budget: Budget) -> tuple[PlannedSet, ...]:
+        """Return the sets."""
+        return flow_sets.plan(machine, budget, sets_of(available_cpus()))
+
 
 @dataclass(frozen=True, slots=True)
 class GivenFlows:
     """A concurrent set that the user wrote, each of its flows alone, and all together."""
 
     flows: FlowSet
+    gpus: GpuChoice = ALL_IDLE
     name: str = "flows"
     summary: str = "Run the given flows alone and together."
-    revision: int = 1
+    revision: int = 2
 
     @property
     def seconds(self) -> float:
@@ -72,18 +79,24 @@ class GivenFlows:
         UsageError
             If a flow makes no sense here, as one from a NUMA node that there is not.
         """
-        place = Place(machine, available_cpus(), scratch_parent())
+        place = Place(machine, available_cpus(), scratch_parent(), self.gpus)
         with openers_of(self.flows.flows, place) as openers:
-            reasons = [
-                f"{flow}: {reason}"
-                for flow in self.flows.flows
-                if (reason := gap(flow, openers)) is not None
-            ]
-        return next(iter(reasons), None)
+            for flow in self._addressed(machine).flows:
+                reason = gap(flow, openers)
+                if reason is not None:
+                    return f"{flow}: {reason}"
+        return None
 
     def run(self, machine: MachineDocument, context: Context) -> Outcome:
         """Measure the set and every flow alone, in alternation."""
-        return _outcome(measure_sets(machine, context, (self.flows,)))
+        return _outcome(measure_sets(machine, context, (self._addressed(machine),)))
+
+    def plan(self, machine: MachineDocument, budget: Budget) -> tuple[PlannedSet, ...]:
+        """Return each flow alone, and the set."""
+        return flow_sets.plan(machine, budget, (self._addressed(machine),), self.gpus)
+
+    def _addressed(self, machine: MachineDocument) -> FlowSet:
+        return addressed(Machine(machine), self.flows)
 
 
 def sets_of(cpus: tuple[int, ...]) -> tuple[FlowSet, ...]:

@@ -67,7 +67,7 @@ class CudaSoakBenchmark:
                 tuple(_quantity(flow, tuple(opened)) for flow in opened),
                 tuple(one.lanes for one in opened.values()),
                 _WINDOW_S,
-                context.clock,
+                context,
             )
             beside = stack.enter_context(watched(context, *addresses))
             series = collect(

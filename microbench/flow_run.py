@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from topoprobe.errors import ModelError
-from topoprobe.measure.benchmark import Clock
+from topoprobe.measure.benchmark import Context, Interrupted
 from topoprobe.measure.chunks import convergence_s, jitter_ratio, until
 from topoprobe.measure.concurrent import Lane, trace_flows
 from topoprobe.measure.series import Quantity, Trial
@@ -36,14 +36,14 @@ class FlowRun:
         Of each flow.
     duration_s : float
         From the start to the end of the last flow.
-    clock : Clock
-        As in `Context`.
+    context : Context
+        Its clock, and whether the person asked to stop.
     """
 
     quantities: tuple[Quantity, ...]
     lanes: tuple[tuple[Lane, ...], ...]
     duration_s: float
-    clock: Clock
+    context: Context
     _jitters: list[tuple[float | None, ...]] = field(default_factory=list)
     _convergences: list[tuple[float | None, ...]] = field(default_factory=list)
 
@@ -67,12 +67,20 @@ class FlowRun:
                 yield _beside(rates, "contention.convergence", "s", times, _NO_CHANGE)
 
     def _rates(self) -> tuple[float, ...]:
-        traces = trace_flows(self.lanes, self.duration_s, clock=self.clock, pause=time.sleep)
+        traces = trace_flows(
+            self.lanes, self.duration_s, clock=self.context.clock, pause=self._pause
+        )
         rates = rates_per_s(traces)
         window = common_window([trace for lanes in traces for trace in lanes])
         self._jitters.append(tuple(_largest(lanes, _jitter_in(window)) for lanes in traces))
         self._convergences.append(tuple(_largest(lanes, _settling(window)) for lanes in traces))
         return rates
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep; a long run need not be waited for by one who asked to stop."""
+        if self.context.should_stop():
+            raise Interrupted
+        time.sleep(seconds)
 
     def _makes_room(self, index: int) -> bool:
         """Tell whether a flow is already running when the last one joins."""

@@ -9,11 +9,14 @@ from pathlib import Path
 import msgspec
 
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
-from topoprobe.measure.benchmark import Context
+from topoprobe.measure.benchmark import Budget, Context, GpuChoice, PlannedSet
 from topoprobe.measure.concurrent import Lane
+from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.libraries import library_threads
+from topoprobe.measure.devices.cuda.inventory import ALL_IDLE
 from topoprobe.measure.devices.flows import OpenFlow, Place
 from topoprobe.measure.devices.openers import Openers, gap, openers_of
+from topoprobe.measure.devices.session import scratch_parent
 from topoprobe.measure.flows import Flow, FlowSet
 from topoprobe.measure.series import Quantity, collect, skipped
 from topoprobe.records.base import Status
@@ -23,12 +26,14 @@ from topoprobe.units import format_bytes
 
 from .flow_run import FlowRun
 
-_WINDOW_S = {"quick": 0.08, "standard": 0.5}
+_WINDOW_S = {"quick": 0.05, "standard": 0.2}
 _LONG_WINDOW_S = 1.0
+# Of a single set, which leaves time for more chunks.
+_SINGLE_WINDOW_S = {"quick": 0.2, "standard": 0.5}
 # Chunks of a few milliseconds, a window of tens of them, and a scheduler that may interrupt any.
 _STEADY_RATIO = 0.05
 # Samples that a set may lose to warm-up before its time is over; there are many sets.
-_NUM_SPARE = 2
+_NUM_SPARE = 1
 _DEFAULT_SIZE_BYTES = 128 << 20
 # Below this a flow would run in the caches.
 _MIN_SIZE_BYTES = 16 << 20
@@ -66,7 +71,7 @@ def measure_sets(
     place = Place(machine, context.cpus, Path(context.scratch), context.gpus)
     with openers_of(flows, place) as openers, library_threads(1):
         gaps = {flow: reason for flow in flows if (reason := gap(flow, openers)) is not None}
-        stage = _Stage(openers, device, context)
+        stage = _Stage(openers, device, context, _usual_s(sets, context.budget.suite))
         gaps |= stage.open(_without(gaps, sets))
         runnable = _without(gaps, sets)
         measured = stage.measure(runnable)
@@ -74,10 +79,46 @@ def measure_sets(
     return (*measured, *(one for each in missed for one in _skipped(each, gaps, device)))
 
 
+def plan(
+    machine: MachineDocument, budget: Budget, sets: Sequence[FlowSet], gpus: GpuChoice = ALL_IDLE
+) -> tuple[PlannedSet, ...]:
+    """Return what `measure_sets` would run: each flow alone, and the sets.
+
+    Raises
+    ------
+    UsageError
+        As `measure_sets`.
+    """
+    place = Place(machine, available_cpus(), scratch_parent(), gpus)
+    alone = [FlowSet((dataclasses.replace(flow, delay_s=None),)) for flow in _flows_of(sets)]
+    usual_s = _usual_s(sets, budget.suite)
+    with openers_of(_flows_of(sets), place) as openers:
+        gaps = {
+            flow: reason for flow in _flows_of(sets) if (reason := gap(flow, openers)) is not None
+        }
+        runnable = _without(gaps, sets)
+        seats = dict.fromkeys(seat for one in runnable for seat in _seats(one))
+        size_bytes = _fitting_bytes(openers, seats, budget.memory_bytes)
+        return tuple(
+            PlannedSet(
+                str(one),
+                sum(
+                    openers[flow.executor.kind].memory_bytes(flow, size_bytes)
+                    for flow in one.flows
+                    if flow not in gaps
+                ),
+                (budget.num_samples + _NUM_SPARE) * _window_s(one, usual_s),
+                next((gaps[flow] for flow in one.flows if flow in gaps), None),
+            )
+            for one in (*alone, *sets)
+        )
+
+
 def seconds(sets: Sequence[FlowSet], num_samples: int, suite: str) -> float:
     """Return about how long `measure_sets` runs: all windows of the sets and of each flow alone."""
-    windows = [_window_s(one, suite) for one in sets]
-    alone = [_alone_s(flow, suite) for flow in _flows_of(sets)]
+    usual_s = _usual_s(sets, suite)
+    windows = [_window_s(one, usual_s) for one in sets]
+    alone = [_alone_s(flow, usual_s) for flow in _flows_of(sets)]
     return (num_samples + _NUM_SPARE) * (sum(windows) + sum(alone))
 
 
@@ -92,13 +133,15 @@ class _Stage:
         Factor of all series.
     context : Context
         As given to a benchmark.
+    usual_s : float
+        How long a flow runs that names no duration.
     """
 
-    def __init__(self, openers: Openers, device: str, context: Context) -> None:
+    def __init__(self, openers: Openers, device: str, context: Context, usual_s: float) -> None:
         self._openers = openers
         self._device = device
         self._context = context
-        self._suite = context.budget.suite
+        self._usual_s = usual_s
         self._opened: dict[_Seat, OpenFlow] = {}
         self._size_bytes = _DEFAULT_SIZE_BYTES
 
@@ -111,7 +154,8 @@ class _Stage:
             If they need more memory than the budget has.
         """
         seats = {seat: index for one in sets for index, seat in enumerate(_seats(one))}
-        self._size_bytes = self._fitting_bytes(seats)
+        room_bytes = self._context.budget.memory_bytes
+        self._size_bytes = _fitting_bytes(self._openers, seats, room_bytes)
         refused: dict[Flow, str] = {}
         for (flow, occurrence), index in seats.items():
             if flow in refused:
@@ -169,8 +213,8 @@ class _Stage:
     def _alone(self, flow: Flow) -> FlowRun:
         member = self._opened[flow, 0]
         quantity = self._quantity("contention.solo", FlowSet((flow,)), 0, [member])
-        duration_s = max(_alone_s(flow, self._suite), member.least_s)
-        return FlowRun((quantity,), (_limited(flow, member),), duration_s, self._context.clock)
+        duration_s = max(_alone_s(flow, self._usual_s), member.least_s)
+        return FlowRun((quantity,), (_limited(flow, member),), duration_s, self._context)
 
     def _together(self, flow_set: FlowSet) -> FlowRun:
         members = [self._opened[seat] for seat in _seats(flow_set)]
@@ -184,8 +228,8 @@ class _Stage:
             for limited in [_limited(flow, member)]
         )
         least_s = max(member.least_s for member in members)
-        duration_s = max(_window_s(flow_set, self._suite), least_s)
-        return FlowRun(quantities, lanes, duration_s, self._context.clock)
+        duration_s = max(_window_s(flow_set, self._usual_s), least_s)
+        return FlowRun(quantities, lanes, duration_s, self._context)
 
     def _quantity(
         self, name: str, flow_set: FlowSet, index: int, members: Sequence[OpenFlow]
@@ -205,23 +249,26 @@ class _Stage:
             },
         )
 
-    def _fitting_bytes(self, seats: Collection[_Seat]) -> int:
-        """Return the size of buffers that no flow names: as large as the budget's memory allows."""
-        room_bytes = self._context.budget.memory_bytes
-        size_bytes = _DEFAULT_SIZE_BYTES
-        while True:
-            total = sum(
-                self._openers[flow.executor.kind].memory_bytes(flow, size_bytes)
-                for flow, _ in seats
+
+def _fitting_bytes(openers: Openers, seats: Collection[_Seat], room_bytes: int) -> int:
+    """Return the size of buffers that no flow names: as large as the budget's memory allows.
+
+    Raises
+    ------
+    UsageError
+        If none is.
+    """
+    size_bytes = _DEFAULT_SIZE_BYTES
+    while True:
+        total = sum(openers[flow.executor.kind].memory_bytes(flow, size_bytes) for flow, _ in seats)
+        if total <= room_bytes:
+            return size_bytes
+        if size_bytes <= _MIN_SIZE_BYTES:
+            raise UsageError(
+                f"The flows need {format_bytes(total)} of memory and "
+                f"{format_bytes(room_bytes)} may be used; give smaller sizes."
             )
-            if total <= room_bytes:
-                return size_bytes
-            if size_bytes <= _MIN_SIZE_BYTES:
-                raise UsageError(
-                    f"The flows need {format_bytes(total)} of memory and "
-                    f"{format_bytes(room_bytes)} may be used; give smaller sizes."
-                )
-            size_bytes //= 2
+        size_bytes //= 2
 
 
 def _limited(flow: Flow, member: OpenFlow) -> tuple[Lane, ...]:
@@ -262,10 +309,16 @@ def _skipped(flow_set: FlowSet, gaps: dict[Flow, str], device: str) -> tuple[Ser
     )
 
 
-def _alone_s(flow: Flow, suite: str) -> float:
-    return flow.duration_s or _WINDOW_S.get(suite, _LONG_WINDOW_S)
+def _usual_s(sets: Sequence[FlowSet], suite: str) -> float:
+    """Return how long a flow runs that names no duration."""
+    usual_s = _SINGLE_WINDOW_S if len(sets) == 1 else _WINDOW_S
+    return usual_s.get(suite, _LONG_WINDOW_S)
 
 
-def _window_s(flow_set: FlowSet, suite: str) -> float:
+def _alone_s(flow: Flow, usual_s: float) -> float:
+    return flow.duration_s or usual_s
+
+
+def _window_s(flow_set: FlowSet, usual_s: float) -> float:
     """Return how long a set runs, from its start to the end of its last flow."""
-    return max((flow.delay_s or 0.0) + _alone_s(flow, suite) for flow in flow_set.flows)
+    return max((flow.delay_s or 0.0) + _alone_s(flow, usual_s) for flow in flow_set.flows)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pytest
 from topoprobe.cli import registry
 from topoprobe.cli.main import main
 from topoprobe.errors import MeasurementFailed
-from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.benchmark import Context, GpuChoice, Outcome
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.exclusive import LinuxScheduler
 from topoprobe.measure.series import Quantity, Trial, collect
@@ -126,10 +127,10 @@ def test_bench_dry_run_measures_nothing(bench: Bench, offered: Callable[..., Non
     [
         ([], "2 of 2 benchmarks for about 4 s (quick suite)"),
         (["--only", "small.*"], "1 of 2 benchmarks for about 2 s (quick suite)"),
-        (["--suite", "standard"], "2 of 2 benchmarks for at most about 21 s (standard suite)"),
+        (["--suite", "standard"], "2 of 2 benchmarks for at most about 16 s (standard suite)"),
         (["--suite", "full"], "2 of 2 benchmarks for at most about 80 s (full suite)"),
         (["--suite", "full", "--max-time", "10s"], "for at most about 10 s (full suite)"),
-        (["--flows", "host:0 -> host:0 via cpu"], "run the given flows for about 1 s"),
+        (["--flows", "host:0 -> host:0 via cpu"], "run the given flows for about 2 s"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -148,9 +149,61 @@ def test_bench_dry_run_json_says_the_same(bench: Bench, offered: Callable[..., N
     plan = json.loads(out)
     assert (plan["suite"], plan["seconds"], plan["max_time_seconds"]) == ("full", 30.0, 30.0)
     assert plan["benchmarks"] == [
-        {"name": "small.triad", "seconds": pytest.approx(40.0), "missing": None},
-        {"name": "other", "seconds": pytest.approx(40.0), "missing": "no GPU"},
+        {"name": "small.triad", "seconds": pytest.approx(40.0), "missing": None, "sets": []},
+        {"name": "other", "seconds": pytest.approx(40.0), "missing": "no GPU", "sets": []},
     ]
+
+
+def test_bench_dry_run_of_flows_lists_sets_bytes_and_seconds(bench: Bench) -> None:
+    first, second = f"host:0 -> core:{CPU} via cpu, size=16MiB", "host:0 -> host:0 via cpu:2"
+    arguments = ("--dry-run", "--suite", "full", "--flow", first, "--flow", second)
+    _, out, _ = bench(*arguments)
+    assert f"    {first} | {second}: " in out
+    assert out.splitlines()[-1].endswith("MiB, 21 s")
+    _, out, _ = bench(*arguments, "--json")
+    (plan,) = json.loads(out)["benchmarks"]
+    assert [one["flows"] for one in plan["sets"]] == [first, second, f"{first} | {second}"]
+    assert plan["sets"][0]["memory_bytes"] == 32 << 20
+    assert plan["seconds"] == pytest.approx(3 * 21.0)
+
+
+def test_bench_flows_can_be_stopped_in_the_middle_of_a_long_run(
+    bench: Bench, tmp_path: Path
+) -> None:
+    target = tmp_path / "results.json"
+    alarm = threading.Timer(1.0, interrupt)
+    began_s = time.monotonic()
+    alarm.start()
+    flow = f"host:0 -> core:{CPU} via cpu, size=16MiB, duration=60s"
+    code, _, _ = bench("--flows", flow, "-o", str(target))
+    alarm.join()
+    assert code == 130
+    assert time.monotonic() - began_s < 20.0
+    assert decode_as(target.read_bytes(), ResultsDocument).is_partial
+    assert not [one for one in threading.enumerate() if one.name.startswith("stream-")]
+
+
+def test_bench_flows_keep_to_the_max_time(bench: Bench) -> None:
+    began_s = time.monotonic()
+    flow = f"host:0 -> core:{CPU} via cpu, size=16MiB, duration=60s"
+    code, _, err = bench("--flows", flow, "--max-time", "500ms")
+    assert time.monotonic() - began_s < 20.0
+    assert code == 4
+    assert "within the --max-time of 500ms" in err
+
+
+def test_bench_passes_on_which_gpus_may_be_used(bench: Bench, offered: Callable[..., None]) -> None:
+    seen: list[GpuChoice] = []
+
+    class Watching(Small):
+        def run(self, machine: MachineDocument, context: Context) -> Outcome:
+            seen.append(context.gpus)
+            return super().run(machine, context)
+
+    offered(Watching())
+    bench()
+    bench("--gpu", "2,0", "--gpu", "2", "--allow-busy")
+    assert seen == [GpuChoice(), GpuChoice((2, 0), allows_busy=True)]
 
 
 def test_bench_without_file_prints_a_summary_and_what_to_do(
@@ -283,6 +336,12 @@ def test_bench_of_failures_only_exits_4_with_the_reason(
         (["--suite", "slow"], 2, "'slow' is not a suite"),
         (["--max-time", "soon"], 2, "'soon' is not a duration such as 60s or 5min"),
         (["-o", "/proc/results.json"], 2, "/proc/results.json cannot be written"),
+        (["--gpu", "0,x"], 2, "--gpu 0,x is no list of GPUs"),
+        (["--gpu", "-1"], 2, "expected numbers as in 0,2"),
+        (["--flows", "host:0 -> host:0 via cpu, size=1000TiB"], 2, "give smaller sizes"),
+        (["--flows", "host:0 -> host:0 via cpu, size=0"], 2, "a size above zero"),
+        (["--flows", "host:0 -> host:0 via cpu, duration=-1s"], 2, "a duration above zero"),
+        (["--flows", "host:0 -> nvme:none via nvme"], 2, "nvme:none is no drive"),
         (["-o", "results.csv"], 2, "end it in .json"),
         (["-o", "/nonexistent/results.json"], 2, "/nonexistent is not a folder"),
         (["--flows", "host:0 to gpu:0"], 2, "Flow set, column 1"),

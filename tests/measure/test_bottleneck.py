@@ -6,9 +6,8 @@ import pytest
 
 from topoprobe.machine.sources.scan import make_up
 from topoprobe.machine.view import Machine
-from topoprobe.measure.bottleneck import bottleneck, node_of
-from topoprobe.measure.flows import End, parse_flow_set
-from topoprobe.records.machine import Nic, Nvme
+from topoprobe.measure.bottleneck import bottleneck
+from topoprobe.measure.flows import parse_flow_set
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +43,3 @@ def test_bottleneck_of_one_flow_is_its_narrowest_link(dgx: Machine) -> None:
 )
 def test_bottleneck_is_none_where_no_known_link_is_shared(dgx: Machine, text: str) -> None:
     assert bottleneck(dgx, parse_flow_set(text)) is None
-
-
-def test_node_of_an_end_is_found_by_every_name(dgx: Machine) -> None:
-    gpu = node_of(dgx, End("gpu", "1"))
-    assert gpu is not None
-    assert node_of(dgx, End("gpu", gpu.id.removeprefix("gpu@"))) == gpu
-    nic = dgx.all(Nic)[0]
-    assert node_of(dgx, End("nic", nic.ports[0].name)) == nic
-    assert node_of(dgx, End("host", "1")) == node_of(dgx, End("core", "20"))
-    assert all(node_of(dgx, End("nvme", drive.name)) == drive for drive in dgx.all(Nvme))
-
-
-def test_node_of_an_absent_end_is_none(dgx: Machine) -> None:
-    ends = [End("gpu", "8"), End("host", "2"), End("nic", "ib9"), End("nvme", "nvme9")]
-    assert [node_of(dgx, end) for end in ends] == [None] * 4

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+
 import pytest
 
 from tests.microbench.context import MIB, context, machine
 from topoprobe.errors import EnvironmentMissing, UsageError
+from topoprobe.measure.device import Stream
+from topoprobe.measure.devices.cpu import executors
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.executors import CpuFlows
+from topoprobe.measure.devices.flows import OpenFlow
 from topoprobe.measure.flows import Flow, Work, parse_flow_set
 from topoprobe.microbench import contention, flow_sets
 from topoprobe.records.base import Status
@@ -19,7 +25,8 @@ COPY = f"host:0 -> core:{CPUS[0]} via cpu, size=16MiB"
 
 @pytest.fixture(autouse=True)
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_sets, "_WINDOW_S", {"quick": 0.03})
+    for name in ("_WINDOW_S", "_SINGLE_WINDOW_S"):
+        monkeypatch.setattr(flow_sets, name, {"quick": 0.03})
 
 
 def measured(text: str) -> dict[str, list[Series]]:
@@ -81,12 +88,51 @@ def test_given_flows_refused_by_the_machine_are_skipped_and_others_measured(
     assert any(one.samples for one in series)
 
 
+def test_given_flow_whose_thread_fails_is_failed_and_nothing_is_left_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = CpuFlows.open
+
+    def breaking(self: CpuFlows, flow: Flow, *arguments: int) -> OpenFlow:
+        found = opened(self, flow, *arguments)
+        if flow.work is not Work.STREAM:
+            return found
+        left = iter(range(50))
+
+        def enqueue(stream: Stream) -> None:
+            stream.launch(lambda: next(left))  # raises in the middle of a run
+
+        return replace(found, lanes=tuple(replace(one, enqueue=enqueue) for one in found.lanes))
+
+    monkeypatch.setattr(CpuFlows, "open", breaking)
+    found = measured(f"{COPY} | {COPY}, work=stream")
+    failed = [one for one in found["contention.shared"] if one.status is Status.FAILED]
+    assert len(failed) == 2  # the set has no common window without one of its flows
+    copy = found["contention.solo"][0]
+    assert copy.samples
+    assert not [one for one in threading.enumerate() if one.name.startswith("stream-")]
+
+
+def test_contention_where_scratch_is_no_disk_measures_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executors, "scratch_gap", lambda folder, num_bytes: "it is memory")
+    sets = [one for one in contention.sets_of(CPUS[:1]) if len(one.flows) == 2][3:5]
+    series = flow_sets.measure_sets(machine(), context(640 * MIB), sets)
+    assert [one.factors["set"] for one in series if one.status is Status.SKIPPED] == (
+        [str(sets[1])] * 2
+    )
+    assert any(one.samples for one in series if one.factors["set"] == str(sets[0]))
+
+
 def test_given_flows_expect_the_time_of_all_windows() -> None:
     text = "host:0 -> host:0 via cpu, duration=2s"
     one = contention.GivenFlows(parse_flow_set(text))
     two = contention.GivenFlows(parse_flow_set(f"{text} | {text}, delay=1s"))
     assert one.seconds >= 2 * 5 * 2.0
     assert two.seconds == pytest.approx(one.seconds / 4 * (2 + 2 + 3))
+    plan = two.plan(machine(), context(512 * MIB).budget)
+    assert len(plan) == 3
 
 
 def test_given_flows_that_need_too_much_memory_are_refused() -> None:

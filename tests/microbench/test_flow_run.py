@@ -36,7 +36,7 @@ def told(
         Quantity("contention.shared", "per_s", {"index": n}) for n in range(len(lanes))
     )
     bench = Bench()
-    run = FlowRun(quantities, tuple(lanes), 2.0, bench.clock)
+    run = FlowRun(quantities, tuple(lanes), 2.0, bench.context())
     measured = collect(bench.context(num_samples=3), [run.trial()])
     return {(one.name, one.factors["index"]): one for one in (*measured, *run.told(measured))}
 

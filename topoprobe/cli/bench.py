@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import sys
@@ -21,7 +22,8 @@ from topoprobe.errors import (
     TopoprobeError,
     UsageError,
 )
-from topoprobe.measure.benchmark import Benchmark, Budget
+from topoprobe.measure.benchmark import Benchmark, Budget, GpuChoice, PlannedSet, RunsSets
+from topoprobe.measure.flows import parse_flow_set
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import ResultsDocument
@@ -31,6 +33,10 @@ _EPILOG = (
     "Examples:\n\n"
     "  topoprobe bench --only 'cpu.*' -o results.json\n\n"
     "  topoprobe bench --flows 'host:0 -> core:0 via cpu, work=stream | host:0 -> core:1 via cpu'"
+    "\n\n"
+    "  topoprobe bench --flow 'host:0 -> gpu:0 via ce, duration=1s' "
+    "--flow 'host:0 -> gpu:1 via ce, delay=300ms'\n\n"
+    "  topoprobe bench --suite standard --gpu 0,1 --max-time 5min -o results.json"
 )
 _INTERRUPTED = 130
 
@@ -42,7 +48,11 @@ def register(app: typer.Typer) -> None:
 
 def run(
     suite: Annotated[
-        str, typer.Option("--suite", help="quick (minutes), standard or full (an hour).")
+        str,
+        typer.Option(
+            "--suite",
+            help="quick (a minute on CPUs), standard (five) or full (as long as it takes).",
+        ),
     ] = "quick",
     only: Annotated[
         list[str] | None,
@@ -57,9 +67,19 @@ def run(
             "options run together.",
         ),
     ] = None,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option("--gpu", help="Use these GPUs only, as 0,2 in PCI-address order; repeatable."),
+    ] = None,
+    allows_busy: Annotated[
+        bool, typer.Option("--allow-busy", help="Measure GPUs that other processes use as well.")
+    ] = False,
     is_list: Annotated[bool, typer.Option("--list", help="List the benchmarks only.")] = False,
     is_dry: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, how long and on how much memory.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would run, sets and all, how long and on what memory."
+        ),
     ] = False,
     max_time: Annotated[
         str | None, typer.Option("--max-time", help="Stop after this time, as 60s or 5min.")
@@ -84,11 +104,12 @@ def run(
     """Measure what this machine gives: alone, and with flows side by side."""
     _check_target(output, force=force)
     limit_s = None if max_time is None else _parse_limit(max_time)
+    gpus = GpuChoice(_parse_gpus(gpu), allows_busy)
 
     from topoprobe.measure.devices.session import budget_here, run_suite
 
     budget = budget_here(suite)
-    benchmarks = _given(flows, only) if flows else _selected(only or [])
+    benchmarks = _given(flows, only, gpus) if flows else _selected(only or [])
     machine = _scan()
     if is_list:
         _write_list(benchmarks, machine, as_json=as_json)
@@ -106,6 +127,7 @@ def run(
                 should_stop,
                 max_time_s=limit_s,
                 is_exclusive=is_exclusive,
+                gpus=gpus,
             )
         was_asked = should_stop()
     _finish(results, output, as_json=as_json, quiet=quiet)
@@ -131,6 +153,18 @@ def _parse_limit(text: str) -> float:
         raise UsageError(f"--max-time {text!r} is not a duration such as 60s or 5min.") from error
 
 
+def _parse_gpus(texts: list[str] | None) -> tuple[int, ...] | None:
+    if not texts:
+        return None
+    try:
+        found = [int(part) for text in texts for part in text.split(",")]
+    except ValueError:
+        found = [-1]
+    if min(found) < 0:
+        raise UsageError(f"--gpu {','.join(texts)} is no list of GPUs; expected numbers as in 0,2.")
+    return tuple(dict.fromkeys(found))
+
+
 def _selected(only: Sequence[str]) -> tuple[Benchmark, ...]:
     from topoprobe.cli.registry import benchmarks
     from topoprobe.measure.suite import select
@@ -138,13 +172,12 @@ def _selected(only: Sequence[str]) -> tuple[Benchmark, ...]:
     return select(benchmarks(), only)
 
 
-def _given(flows: Sequence[str], only: list[str] | None) -> tuple[Benchmark, ...]:
+def _given(flows: Sequence[str], only: list[str] | None, gpus: GpuChoice) -> tuple[Benchmark, ...]:
     if only:
         raise UsageError("--flows runs one set and --only chooses benchmarks; give one of them.")
     from topoprobe.cli.registry import given_flows
-    from topoprobe.measure.flows import parse_flow_set
 
-    return (given_flows(parse_flow_set(" | ".join(flows))),)
+    return (given_flows(parse_flow_set(" | ".join(flows)), gpus),)
 
 
 def _scan() -> MachineDocument:
@@ -185,12 +218,8 @@ def _write_plan(
     *,
     as_json: bool,
 ) -> None:
-    from topoprobe.cli.registry import benchmarks as all_benchmarks
-    from topoprobe.measure.suite import expected_seconds
-
-    missing = {benchmark.name: benchmark.missing(machine) for benchmark in benchmarks}
-    seconds = {benchmark.name: expected_seconds(benchmark, budget) for benchmark in benchmarks}
-    total_s = sum(seconds[name] for name, reason in missing.items() if reason is None)
+    planned = [_planned(benchmark, machine, budget) for benchmark in benchmarks]
+    total_s = sum(one.seconds for one in planned if one.missing is None)
     if limit_s is not None:
         total_s = min(total_s, limit_s)
     if as_json:
@@ -199,30 +228,60 @@ def _write_plan(
             "memory_bytes": budget.memory_bytes,
             "seconds": total_s,
             "max_time_seconds": limit_s,
-            "benchmarks": [
-                {"name": name, "seconds": seconds[name], "missing": reason}
-                for name, reason in missing.items()
-            ],
+            "benchmarks": [dataclasses.asdict(one) for one in planned],
         }
         sys.stdout.write(json.dumps(plan, indent=1) + "\n")
         return
     # A longer suite ends a series that is steady before its time.
-    about = "about" if budget.suite == "quick" and limit_s is None else "at most about"
-    offered = {benchmark.name for benchmark in all_benchmarks()}
-    num_runnable = sum(reason is None for reason in missing.values())
-    what = (
-        f"{num_runnable} of {len(offered)} benchmarks"
-        if offered >= set(missing)
-        else "the given flows"
-    )
+    about = "about" if budget.suite == "quick" else "at most about"
+    is_cut = limit_s is not None and total_s == limit_s
     sys.stdout.write(
-        f"Would run {what} for {about} {_duration(total_s)} ({budget.suite} suite), with up to "
+        f"Would run {_what(planned)} for {'at most about' if is_cut else about} "
+        f"{_duration(total_s)} ({budget.suite} suite), with up to "
         f"{format_bytes(budget.memory_bytes)} of memory.\n"
     )
-    about = "about" if budget.suite == "quick" else "at most about"
-    for name, reason in missing.items():
-        note_ = f"{about} {_duration(seconds[name])}" if reason is None else f"skipped: {reason}"
-        sys.stdout.write(f"  {name}: {note_}\n")
+    for one in planned:
+        note_ = f"skipped: {one.missing}" if one.missing else f"{about} {_duration(one.seconds)}"
+        sys.stdout.write(f"  {one.name}: {note_}\n")
+        for each in _together(one.sets):
+            how = each.missing or f"{format_bytes(each.memory_bytes)}, {_duration(each.seconds)}"
+            sys.stdout.write(f"    {each.flows}: {how}\n")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Planned:
+    """What a benchmark would do; `sets` only of those that can say."""
+
+    name: str
+    seconds: float
+    missing: str | None
+    sets: tuple[PlannedSet, ...]
+
+
+def _planned(benchmark: Benchmark, machine: MachineDocument, budget: Budget) -> _Planned:
+    from topoprobe.measure.suite import expected_seconds
+
+    missing = benchmark.missing(machine)
+    sets: tuple[PlannedSet, ...] = ()
+    seconds = expected_seconds(benchmark, budget)
+    if missing is None and isinstance(benchmark, RunsSets):
+        sets = benchmark.plan(machine, budget)
+        seconds = sum(one.seconds for one in sets if one.missing is None)
+    return _Planned(benchmark.name, seconds, missing, sets)
+
+
+def _together(sets: Sequence[PlannedSet]) -> Sequence[PlannedSet]:
+    """Return the sets of several flows, which imply each flow alone; one set if none has."""
+    return [one for one in sets if len(parse_flow_set(one.flows).flows) > 1] or sets[:1]
+
+
+def _what(planned: Sequence[_Planned]) -> str:
+    from topoprobe.cli.registry import benchmarks as all_benchmarks
+
+    offered = {benchmark.name for benchmark in all_benchmarks()}
+    if not offered >= {one.name for one in planned}:
+        return "the given flows"
+    return f"{sum(one.missing is None for one in planned)} of {len(offered)} benchmarks"
 
 
 def _duration(seconds: float) -> str:

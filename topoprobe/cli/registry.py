@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import cast
 
-from topoprobe.measure.benchmark import Benchmark
+from topoprobe.measure.benchmark import Benchmark, GpuChoice
 from topoprobe.measure.flows import FlowSet
 from topoprobe.records.calibration import CalibrationDocument
 from topoprobe.records.documents import Document
@@ -20,10 +20,10 @@ def benchmarks() -> tuple[Benchmark, ...]:
     return cast("tuple[Benchmark, ...]", importlib.import_module("topoprobe.microbench").BENCHMARKS)
 
 
-def given_flows(flows: FlowSet) -> Benchmark:
+def given_flows(flows: FlowSet, gpus: GpuChoice) -> Benchmark:
     """Return the benchmark that runs a concurrent set the user wrote."""
     module = importlib.import_module("topoprobe.microbench.contention")
-    return cast("Benchmark", module.GivenFlows(flows))
+    return cast("Benchmark", module.GivenFlows(flows, gpus))
 
 
 def render_report(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
@@ -153,3 +153,33 @@ class Benchmark(Protocol):
         MeasurementFailed
             If nothing could be measured.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSet:
+    """One concurrent set that would run.
+
+    Attributes
+    ----------
+    flows : str
+        Its text.
+    memory_bytes : int
+        Host memory that it takes.
+    seconds : float
+        Of all its runs.
+    missing : str or None
+        Why it cannot run here.
+    """
+
+    flows: str
+    memory_bytes: int
+    seconds: float
+    missing: str | None = None
+
+
+@runtime_checkable
+class RunsSets(Protocol):
+    """A benchmark that can say beforehand which concurrent sets it runs."""
+
+    def plan(self, machine: MachineDocument, budget: Budget) -> tuple[PlannedSet, ...]:
+        """Return the sets that it would run, flows alone among them."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine, Resource
-from topoprobe.measure.flows import End, Flow, FlowSet
-from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme
+from topoprobe.measure.ends import node_of
+from topoprobe.measure.flows import Flow, FlowSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +49,6 @@ def bottleneck(machine: Machine, flow_set: FlowSet) -> Bottleneck | None:
         narrowest.capacity_bytes_per_s or 0.0,
         tuple(way[narrowest.id].share for way in ways),
     )
-
-
-def node_of(machine: Machine, end: End) -> AnyNode | None:
-    """Return the node of the machine that an end names, None where there is none."""
-    if end.kind == "gpu":
-        gpus = sorted(machine.all(Gpu), key=lambda gpu: gpu.pci_address or "")
-        if end.index is not None:
-            return gpus[end.index] if end.index < len(gpus) else None
-        return next((gpu for gpu in gpus if gpu.pci_address == end.name), None)
-    if end.kind == "nic":
-        return next((nic for nic in machine.all(Nic) if end.name in _names_of_nic(nic)), None)
-    if end.kind == "nvme":
-        drives = machine.all(Nvme)
-        return next((one for one in drives if end.name in (one.name, *one.block_devices)), None)
-    numas = [numa for numa in machine.all(Numa) if numa.memory_of is None]
-    if end.kind == "host":
-        return next((numa for numa in numas if numa.os_index == end.index), None)
-    return next((numa for numa in numas if end.index in numa.cpus), None)
-
-
-def _names_of_nic(nic: Nic) -> set[str | None]:
-    ports = [(port.name, port.net_interface, port.verbs_device) for port in nic.ports]
-    return {nic.name, *(name for names in ports for name in names)}
 
 
 def _way(machine: Machine, flow: Flow) -> dict[str, Resource]:

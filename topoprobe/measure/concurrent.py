@@ -114,7 +114,7 @@ def trace_together(
     Raises
     ------
     Exception
-        What the work of a lane raised, once all lanes are over.
+        What the work of a lane or `pause` raised, once all lanes are over.
     """
     latches = {id(lane.device): lane.device.latch() for lane in lanes}
     feeds = [_Feed(lane) for lane in lanes]
@@ -127,25 +127,28 @@ def trace_together(
         opened_s = clock()
         for latch in latches.values():
             latch.open()
-    while (elapsed_s := clock() - opened_s) < duration_s:
-        for feed in feeds:
-            if feed.lane.is_on(elapsed_s):
-                feed.refill(elapsed_s)
-        pause(_POLL_S)
-    _synchronize(feeds)
+    try:
+        while (elapsed_s := clock() - opened_s) < duration_s:
+            for feed in feeds:
+                if feed.lane.is_on(elapsed_s):
+                    feed.refill(elapsed_s)
+            pause(_POLL_S)
+    finally:  # also where `pause` ended it: nothing is left running
+        failure = _synchronized(feeds)
+    if failure is not None:
+        raise failure
     return tuple(feed.trace() for feed in feeds)
 
 
-def _synchronize(feeds: Sequence[_Feed]) -> None:
-    """Wait for all lanes, also after one has failed; then raise the first failure."""
+def _synchronized(feeds: Sequence[_Feed]) -> Exception | None:
+    """Wait for all lanes, also after one has failed; return the first failure."""
     failures: list[Exception] = []
     for feed in feeds:
         try:
             feed.lane.stream.synchronize()
-        except Exception as failure:  # the others' work is waited for before it is raised again
+        except Exception as failure:  # told once the others are over
             failures.append(failure)
-    if failures:
-        raise failures[0]
+    return failures[0] if failures else None
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from topoprobe.records.results import Environment, Experiment, ResultsDocument, 
 
 SUITES = ("quick", "standard", "full")
 
-_SAMPLES_AND_SECONDS = {"quick": (5, 1.5), "standard": (10, 8.0), "full": (20, 30.0)}
+_SAMPLES_AND_SECONDS = {"quick": (5, 1.5), "standard": (10, 6.0), "full": (20, 30.0)}
 
 
 def budget(suite: str, memory_bytes: int) -> Budget:
@@ -23,7 +23,8 @@ def budget(suite: str, memory_bytes: int) -> Budget:
     Parameters
     ----------
     suite : str
-        ``quick`` (about four minutes with everything else), ``standard`` or ``full``.
+        ``quick`` (a minute without GPUs), ``standard`` (five minutes) or ``full`` (as long as it
+        takes).
     memory_bytes : int
         Most memory that may be held at once.
 

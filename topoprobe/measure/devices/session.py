@@ -15,10 +15,11 @@ import msgspec
 from topoprobe import __version__
 from topoprobe.errors import EnvironmentMissing
 from topoprobe.measure import suite
-from topoprobe.measure.benchmark import Benchmark, Budget, Context
+from topoprobe.measure.benchmark import Benchmark, Budget, Context, GpuChoice
 from topoprobe.measure.devices.conditions import CpuConditions
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.exclusive import ExclusiveBursts
+from topoprobe.measure.devices.cuda.inventory import ALL_IDLE
 from topoprobe.measure.devices.environment import available_memory_bytes, environment
 from topoprobe.records.base import Tool
 from topoprobe.records.machine import MachineDocument
@@ -50,6 +51,7 @@ def run_suite(
     *,
     max_time_s: float | None = None,
     is_exclusive: bool = False,
+    gpus: GpuChoice = ALL_IDLE,
 ) -> ResultsDocument:
     """Run benchmarks on this machine, in order.
 
@@ -69,6 +71,8 @@ def run_suite(
         Stops as if asked after this time.
     is_exclusive : bool
         Keeps other programs off the CPUs during each sample, and rests as long after it.
+    gpus : GpuChoice
+        Which GPUs may be used.
 
     Raises
     ------
@@ -99,6 +103,7 @@ def run_suite(
             scratch=scratch,
             should_stop=is_over,
             burst=burst,
+            gpus=gpus,
         )
         return suite.run(
             machine,

@@ -1,0 +1,56 @@
+"""The ends of flows and the nodes of a machine: what a name means here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from topoprobe.machine.view import Machine
+from topoprobe.measure.flows import End, FlowSet
+from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme
+
+
+def addressed(machine: Machine, flow_set: FlowSet) -> FlowSet:
+    """Return a set with every ``gpu:I`` by its PCI address, as documents have it.
+
+    An index that there is not stays as it is.
+    """
+    return FlowSet(
+        tuple(
+            replace(
+                flow,
+                source=_addressed(machine, flow.source),
+                destination=_addressed(machine, flow.destination),
+            )
+            for flow in flow_set.flows
+        )
+    )
+
+
+def node_of(machine: Machine, end: End) -> AnyNode | None:
+    """Return the node of the machine that an end names, None where there is none."""
+    if end.kind == "gpu":
+        gpus = sorted(machine.all(Gpu), key=lambda gpu: gpu.pci_address or "")
+        if end.index is not None:
+            return gpus[end.index] if end.index < len(gpus) else None
+        return next((gpu for gpu in gpus if gpu.pci_address == end.name), None)
+    if end.kind == "nic":
+        return next((nic for nic in machine.all(Nic) if end.name in _names_of_nic(nic)), None)
+    if end.kind == "nvme":
+        drives = machine.all(Nvme)
+        return next((one for one in drives if end.name in (one.name, *one.block_devices)), None)
+    numas = [numa for numa in machine.all(Numa) if numa.memory_of is None]
+    if end.kind == "host":
+        return next((numa for numa in numas if numa.os_index == end.index), None)
+    return next((numa for numa in numas if end.index in numa.cpus), None)
+
+
+def _names_of_nic(nic: Nic) -> set[str | None]:
+    ports = [(port.name, port.net_interface, port.verbs_device) for port in nic.ports]
+    return {nic.name, *(name for names in ports for name in names)}
+
+
+def _addressed(machine: Machine, end: End) -> End:
+    node = node_of(machine, end) if end.kind == "gpu" else None
+    if isinstance(node, Gpu) and node.pci_address is not None:
+        return End("gpu", node.pci_address)
+    return end
