@@ -13,6 +13,7 @@ from topoprobe.machine.facts import (
     HostFact,
     NicFact,
     NumaFact,
+    PairFact,
     PartitionFact,
     PciFact,
     PeerFact,
@@ -178,7 +179,7 @@ def test_disagreeing_sources_are_reported_and_the_first_is_used() -> None:
     document = make(one, other)
     (found,) = document.contradictions
     assert (found.subject, found.fact) == ("numa:0", "cpus")
-    assert found.readings == ("one: (0, 1)", "other: (0, 1, 2)")
+    assert found.readings == ("one: 0-1", "other: 0-2")
 
 
 def test_class_in_fewer_digits_is_no_contradiction() -> None:
@@ -274,6 +275,36 @@ def test_hidden_switches_are_one_fabric_that_joins_all_gpus() -> None:
     document = make(Facts(source="a", tree="full", functions=GPUS, peers=peers))
     assert [n.id for n in Machine(document).all(NvSwitch)] == ["nvswitch@fabric"]
     assert [p.path_class for p in document.pairs] == ["NV18"]
+
+
+NVLINKS = "No source shows its NVLinks; classes between GPUs are those of PCIe."
+
+
+@pytest.mark.parametrize(
+    ("gpu", "facts", "is_said"),
+    [
+        ({}, {}, True),
+        ({"vendor": "10de"}, {}, True),
+        ({"vendor": "10de", "device": "2330"}, {}, True),
+        # AMD's, a card without any, and a matrix, which shows those that are up.
+        ({"vendor": "1002"}, {}, False),
+        ({"vendor": "10de", "device": "26b9"}, {}, False),
+        ({}, {"gpus": (GpuFact(subject="0000:03:00.0", architecture="gfx906"),)}, False),
+        ({}, {"gpus": (GpuFact(subject="0000:03:00.0", num_nvlinks=0),)}, False),
+        (
+            {},
+            {"pairs": (PairFact(a="0000:03:00.0", b="0000:05:00.0", path_class="SYS"),)},
+            False,
+        ),
+    ],
+)
+def test_nvlinks_that_no_source_could_tell_are_unknown(
+    gpu: dict[str, Any], facts: dict[str, Any], is_said: bool
+) -> None:
+    function = pci("0000:03:00.0", None, DISPLAY, kind="gpu", **gpu)
+    document = make(Facts(source="a", tree="full", functions=(function,), **facts))
+    reasons = [m.reason for m in document.unknown if m.fact == "num_nvlinks"]
+    assert reasons == ([NVLINKS] if is_said else [])
 
 
 def test_link_to_a_device_that_is_not_there_is_reported_and_left_out() -> None:

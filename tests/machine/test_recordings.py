@@ -320,3 +320,17 @@ def test_perlmutter_reads_the_same_from_nccl_and_from_nvidia_smi(recordings: Pat
     links = [Counter(x.count for x in links_of_kind(d, LinkKind.NVLINK)) for d in (one, other)]
     assert links == [{4: 6}] * 2
     assert both.contradictions == ()
+
+
+@pytest.mark.parametrize("name", ["ndv4-topo", "oci-topo-flattened", "p4d-24xl-topo"])
+def test_gpus_of_unknown_model_say_that_nvlinks_are_untold(name: str, read: Read) -> None:
+    document = read(f"nccl-xml/{name}.xml")
+    untold = {m.subject for m in document.unknown if m.fact == "num_nvlinks"}
+    assert untold == {gpu.id for gpu in Machine(document).all(Gpu)}
+
+
+@pytest.mark.parametrize(
+    "name", ["nccl-xml/rccl-topo_8p_rome_n4.xml", "nvidia-smi-topo/rtx4090x8-2nic.txt"]
+)
+def test_gpus_without_nvlinks_say_nothing_of_them(name: str, read: Read) -> None:
+    assert all(missing.fact != "num_nvlinks" for missing in read(name).unknown)

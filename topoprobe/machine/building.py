@@ -183,14 +183,22 @@ def _unknown_endpoints(inventory: Inventory, draft: MachineDocument) -> Iterator
 
 
 def _unknown_nvlinks(draft: MachineDocument, facts: Facts) -> Iterator[Missing]:
-    """Say where GPUs that are sold with NVLinks show none because nobody could see them."""
+    """Say where GPUs that have or may have NVLinks show none because nobody could see them."""
     explained = {m.subject for m in facts.unknown if "nvlink" in m.fact}
+    is_matrix_told = any(pair.path_class for pair in facts.pairs)
     for gpu in draft.nodes:
         if not isinstance(gpu, Gpu) or gpu.num_nvlinks is not None:
             continue
-        if expected_num_nvlinks(gpu) and not {gpu.id, gpu.pci_address} & explained:
+        may_have = _is_of_unknown_model(gpu) and not is_matrix_told
+        if (expected_num_nvlinks(gpu) or may_have) and not {gpu.id, gpu.pci_address} & explained:
             reason = "No source shows its NVLinks; classes between GPUs are those of PCIe."
             yield Missing(subject=gpu.id, fact="num_nvlinks", reason=reason)
+
+
+def _is_of_unknown_model(gpu: Gpu) -> bool:
+    """Tell a GPU that may be NVIDIA's of which no source says what it is."""
+    is_named = gpu.model or gpu.pci_device or gpu.architecture
+    return not is_named and gpu.pci_vendor in {None, "10de"}
 
 
 def _unknown_to_sources(inventory: Inventory, draft: MachineDocument) -> Iterator[Missing]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from topoprobe.machine.addresses import sort_key
+from topoprobe.machine.addresses import format_cpu_list, sort_key
 from topoprobe.machine.facts import Fact, Facts, PartitionFact, PciFact
 from topoprobe.machine.identities import with_addresses
 from topoprobe.records.base import Missing
@@ -125,7 +125,10 @@ def _merge_one(
                     Contradiction(
                         subject=subject,
                         fact=field,
-                        readings=(f"{said[0][0]}: {kept}", f"{source}: {value}"),
+                        readings=(
+                            f"{said[0][0]}: {_reading(field, kept)}",
+                            f"{source}: {_reading(field, value)}",
+                        ),
                         meaning="Two sources disagree; the first is used.",
                     )
                 )
@@ -134,6 +137,10 @@ def _merge_one(
         if given:
             mine[source] = tuple(dict.fromkeys((*mine.get(source, ()), *given)))
     return merged
+
+
+def _reading(field: str, value: Any) -> str:
+    return format_cpu_list(value) if field == "cpus" else str(value)
 
 
 def _is_more(field: str, kept: object, value: object) -> bool:
