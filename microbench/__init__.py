@@ -12,7 +12,10 @@ from .cuda_copy import CudaCopyBenchmark
 from .cuda_far_memory import CudaFarMemoryBenchmark
 from .cuda_gemm import CudaGemmBenchmark
 from .cuda_host_memory import CudaHostMemoryBenchmark
+from .cuda_host_traffic import CudaHostTrafficBenchmark
+from .cuda_interference import CudaInterferenceBenchmark
 from .cuda_joining import CudaJoiningBenchmark
+from .cuda_kv_swap import CudaKvSwapBenchmark
 from .cuda_latency import CudaLatencyBenchmark
 from .cuda_launch import CudaLaunchBenchmark
 from .cuda_patterns import CudaPatternsBenchmark
@@ -47,7 +50,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     CudaLaunchBenchmark(),
     CudaCopyBenchmark(),
     CudaHostMemoryBenchmark(),
+    CudaKvSwapBenchmark(),
     CudaContentionBenchmark(),
+    CudaInterferenceBenchmark(),
+    CudaHostTrafficBenchmark(),
     CudaSubsetsBenchmark(),
     CudaPeersBenchmark(),
     CudaPatternsBenchmark(),
