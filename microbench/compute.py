@@ -20,6 +20,7 @@ from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Factor, Series
 
+from .rivals import Rival, compete
 from .sizes import thread_counts
 
 DTYPES = {"fp32": "float32", "fp64": "float64"}
@@ -33,7 +34,7 @@ FMA_SCALE, FMA_SHIFT = -1.0, 3.0
 # differs from the start.
 _FMA_ROUNDS = 8_000_001
 _START_BYTES = 4096
-_GEMM_SIZES = {"quick": 1536}
+_GEMM_SIZES = {"quick": 1024}
 _GEMM_SIZE = 3072
 _NUM_CHECKED_ROWS = 4
 _GEMM_TOLERANCE = {"fp32": 1e-4, "fp64": 1e-12}
@@ -54,7 +55,7 @@ class ComputeBenchmark:
     name: str = "cpu.compute"
     summary: str = "Measure arithmetic ceilings: fused multiply-adds and matrix products."
     revision: int = 3
-    seconds: float = 9.0
+    seconds: float = 6.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Return None: what is not installed is skipped inside."""
@@ -79,51 +80,58 @@ def _multiply_adds(team: Team, dtype: str, context: Context) -> tuple[Series, ..
         quantity = Quantity("compute.fma", "flop_per_s", {**factors, "variant": "numba"})
         return (skipped(quantity, gap),)
     start = team.allocate_floats(_START_BYTES * team.num_threads, DTYPES[dtype], seed=1)
-    return collect(
+    chains = [_Chains(team, start, width) for width in vector_widths()]
+    measured = compete(
         context,
+        team,
         [
-            Trial.of(
+            Rival(
                 Quantity(
-                    "compute.fma", "flop_per_s", {**factors, "variant": f"numba_{width * 8}bit"}
+                    "compute.fma", "flop_per_s", {**factors, "variant": f"numba_{one.width * 8}bit"}
                 ),
-                _multiply_add(team, start, width),
+                one.run,
+                one.flop,
             )
-            for width in vector_widths()
+            for one in chains
         ],
     )
+    return tuple(one.verified(series) for one, series in zip(chains, measured, strict=True))
 
 
-def _multiply_add(team: Team, start: NDArray[Any], width: int) -> Callable[[], float]:
-    """Return a measurement that also checks the sums that the threads return."""
-    from topoprobe.measure.devices.cpu import vector_loops
+class _Chains:
+    """Multiply-adds in registers of one width on every thread."""
 
-    kernel = getattr(vector_loops, f"multiply_add_{width}")
-    scale, shift = start.dtype.type(FMA_SCALE), start.dtype.type(FMA_SHIFT)
-    num_values = vector_loops.NUM_CHAINS * width // start.itemsize
-    parts = team.slices(start)
-    sums: list[float] = []
+    def __init__(self, team: Team, start: NDArray[Any], width: int) -> None:
+        from topoprobe.measure.devices.cpu import vector_loops
 
-    def run(part: NDArray[Any], num_rounds: int) -> None:
-        sums.append(kernel(part, scale, shift, num_rounds))
+        self.width = width
+        self._team = team
+        self._parts = team.slices(start)
+        self._kernel = getattr(vector_loops, f"multiply_add_{width}")
+        self._num_values = vector_loops.NUM_CHAINS * width // start.itemsize
+        self.flop = 2.0 * self._num_values * _FMA_ROUNDS * team.num_threads
+        self._sums: list[float] = []
+        team.run(self._add_up, [(part, 1) for part in self._parts])  # compiles
 
-    team.run(run, [(part, 1) for part in parts])  # compiles
-    flop = 2.0 * num_values * _FMA_ROUNDS * team.num_threads
-    wanted = sum(float((FMA_SHIFT - part[:num_values].astype(np.float64)).sum()) for part in parts)
+    def run(self, num_passes: int) -> float:
+        """Run so many passes and return the seconds of one."""
+        arguments = [(part, _FMA_ROUNDS) for part in self._parts]
+        return self._team.run(self._add_up, arguments, num_passes)
 
-    def elapsed_s(num_passes: int) -> float:
-        return team.run(run, [(part, _FMA_ROUNDS) for part in parts], num_passes)
+    def verified(self, series: Series) -> Series:
+        """Compare the sums of a pass with what is known; a wrong one fails the series."""
+        self._sums.clear()
+        self.run(1)
+        values = (part[: self._num_values].astype(np.float64) for part in self._parts)
+        wanted = sum(float((FMA_SHIFT - start).sum()) for start in values)
+        if np.isclose(sum(self._sums), wanted, rtol=1e-5):
+            return series
+        reason = f"the chains sum up to {sum(self._sums)!r} instead of {wanted!r}"
+        return msgspec.structs.replace(series, status=Status.FAILED, reason=reason)
 
-    num_passes = team.passes_for(elapsed_s(1))
-
-    def measure() -> float:
-        sums.clear()
-        pass_s = elapsed_s(num_passes)
-        found = sum(sums) / num_passes
-        if not np.isclose(found, wanted, rtol=1e-5):
-            raise ArithmeticError(f"the chains sum up to {found!r} instead of {wanted!r}")
-        return flop / pass_s
-
-    return measure
+    def _add_up(self, part: NDArray[Any], num_rounds: int) -> None:
+        kind = part.dtype.type
+        self._sums.append(self._kernel(part, kind(FMA_SCALE), kind(FMA_SHIFT), num_rounds))
 
 
 def _products(team: Team, dtype: str, context: Context) -> list[Series]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,16 +16,17 @@ from topoprobe.measure.devices.cpu.buffer import check_groups
 from topoprobe.measure.devices.cpu.device import CpuDevice
 from topoprobe.measure.devices.cpu.libraries import numba_gap
 from topoprobe.measure.devices.cpu.team import Team
-from topoprobe.measure.series import Quantity, Trial, collect, require_any
+from topoprobe.measure.series import Quantity, require_any
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
-from topoprobe.records.results import Series
+from topoprobe.records.results import Factor, Series
 
 from .compute import DTYPES, FMA_SCALE, FMA_SHIFT, vector_widths
+from .rivals import Rival, compete
 from .sizes import ArraySize, array_size
 
 # Multiply-adds per element: 2 flop each, on an element that is read once and written once.
-_ROUNDS = {"quick": (1, 4, 8, 16, 32, 128)}
+_ROUNDS = {"quick": (1, 8, 32, 128)}
 _ALL_ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
 
 
@@ -35,7 +37,7 @@ class RooflineBenchmark:
     name: str = "cpu.roofline"
     summary: str = "Sweep arithmetic intensity from memory-bound to compute-bound."
     revision: int = 2
-    seconds: float = 8.0
+    seconds: float = 6.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Ask for numba, whose vector loops do the arithmetic."""
@@ -80,23 +82,21 @@ def _point(
     for kernel in kernels.values():
         kernel(*_arguments(team, array, 0)[0])  # compiles; no round leaves the array as it is
     flop = 2.0 * array.size * num_rounds
-    measured = collect(
+    factors: dict[str, Factor] = {
+        "device": "host",
+        "dtype": dtype,
+        "threads": team.num_threads,
+        "intensity": num_rounds / array.itemsize,
+        **size.factors(),
+    }
+    measured = compete(
         context,
+        team,
         [
-            Trial.of(
-                Quantity(
-                    "roofline",
-                    "flop_per_s",
-                    {
-                        "device": "host",
-                        "dtype": dtype,
-                        "threads": team.num_threads,
-                        "intensity": num_rounds / array.itemsize,
-                        "variant": variant,
-                        **size.factors(),
-                    },
-                ),
-                _timed(team, kernel, parts, flop),
+            Rival(
+                Quantity("roofline", "flop_per_s", {**factors, "variant": variant}),
+                partial(team.run, kernel, parts),
+                flop,
             )
             for variant, kernel in kernels.items()
         ],
@@ -110,13 +110,6 @@ def _point(
 def _arguments(team: Team, array: NDArray[Any], num_rounds: int) -> list[tuple[Any, ...]]:
     scale, shift = array.dtype.type(FMA_SCALE), array.dtype.type(FMA_SHIFT)
     return [(part, scale, shift, num_rounds) for part in team.slices(array)]
-
-
-def _timed(
-    team: Team, kernel: Callable[..., Any], parts: list[tuple[Any, ...]], flop: float
-) -> Callable[[], float]:
-    num_passes = team.passes_for(team.run(kernel, parts))
-    return lambda: flop / team.run(kernel, parts, num_passes)
 
 
 def _verified(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,11 +23,12 @@ from topoprobe.measure.devices.cpu.stream import (
     stream_variants,
 )
 from topoprobe.measure.devices.cpu.team import Team
-from topoprobe.measure.series import Quantity, Trial, collect, require_any, skipped
+from topoprobe.measure.series import Quantity, require_any, skipped
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import Series
 
+from .rivals import Rival, compete
 from .sizes import ArraySize, array_size, thread_counts
 
 _DTYPE = "float64"
@@ -48,7 +49,7 @@ class StreamBenchmark:
     name: str = "cpu.stream"
     summary: str = "Measure sustained memory bandwidth: STREAM's kernels, a read and a write."
     revision: int = 2
-    seconds: float = 14.0
+    seconds: float = 12.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Return None: numpy alone can do it."""
@@ -77,28 +78,41 @@ def _measure(team: Team, size: ArraySize, context: Context) -> list[Series]:
             check_groups(array)
     series: list[Series] = []
     for kernel in _KERNELS.get(context.budget.suite, tuple(ARRAYS_MOVED)):
-        usable = []
-        for variant in stream_variants():
-            if variant.missing is not None:
-                quantity = _quantity(kernel, variant, team, size)
-                series.append(skipped(quantity, variant.missing))
-            elif kernel in variant.kernels:
-                _compile(variant, kernel)
-                usable.append(variant)
-        moved = ARRAYS_MOVED[kernel] * size.num_bytes
-        measured = collect(
-            context,
-            [
-                Trial.of(
-                    _quantity(kernel, variant, team, size),
-                    _timed(team, variant.kernels[kernel], parts, moved),
-                )
-                for variant in usable
-            ],
-        )
-        for variant, one in zip(usable, measured, strict=True):
-            team.run(variant.kernels[kernel], _poisoned(parts))
-            series.append(_verified(one, kernel, parts))
+        series += _measure_kernel(kernel, team, parts, size, context)
+    return series
+
+
+def _measure_kernel(
+    kernel: str,
+    team: Team,
+    parts: list[tuple[Any, ...]],
+    size: ArraySize,
+    context: Context,
+) -> list[Series]:
+    variants = [one for one in stream_variants() if one.missing is None and kernel in one.kernels]
+    for variant in variants:
+        _compile(variant, kernel)
+    moved = float(ARRAYS_MOVED[kernel] * size.num_bytes)
+    measured = compete(
+        context,
+        team,
+        [
+            Rival(
+                _quantity(kernel, variant, team, size),
+                partial(team.run, variant.kernels[kernel], parts),
+                moved,
+            )
+            for variant in variants
+        ],
+    )
+    series = [
+        skipped(_quantity(kernel, variant, team, size), variant.missing)
+        for variant in stream_variants()
+        if variant.missing is not None
+    ]
+    for variant, one in zip(variants, measured, strict=True):
+        team.run(variant.kernels[kernel], _poisoned(parts))
+        series.append(_verified(one, kernel, parts))
     return series
 
 
@@ -113,13 +127,6 @@ def _quantity(kernel: str, variant: StreamVariant, team: Team, size: ArraySize) 
             **size.factors(),
         },
     )
-
-
-def _timed(
-    team: Team, kernel: Callable[..., Any], parts: list[tuple[Any, ...]], moved: int
-) -> Callable[[], float]:
-    num_passes = team.passes_for(team.run(kernel, parts))
-    return lambda: moved / team.run(kernel, parts, num_passes)
 
 
 def _compile(variant: StreamVariant, kernel: str) -> None:

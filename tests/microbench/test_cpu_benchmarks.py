@@ -11,7 +11,7 @@ from tests.microbench.context import MIB, context, machine
 from topoprobe.measure.devices.cpu import team
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.statistics import steady_values
-from topoprobe.microbench import compute, latency, roofline, stream
+from topoprobe.microbench import compute, latency, rivals, roofline, stream
 from topoprobe.records.base import Status
 from topoprobe.records.results import Series
 
@@ -23,6 +23,7 @@ COUNTS = {1, len(CPUS)}
 def short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(team, "_MIN_SAMPLE_S", 1e-4)
     monkeypatch.setattr(team, "_MIN_SAMPLE_S_PER_THREAD", 0.0)
+    monkeypatch.setattr(rivals, "_FAR_BEHIND_RATIO", 0.0)
 
 
 def factor_values(series: Iterable[Series], name: str, factor: str) -> set[object]:
@@ -124,6 +125,14 @@ def test_latency_on_one_cpu_skips_the_load() -> None:
     loaded = [one for one in series if one.name != "latency.idle"]
     assert {one.status for one in loaded} == {Status.SKIPPED}
     assert all("one CPU only" in (one.reason or "") for one in loaded)
+
+
+def test_compute_wrong_sum_fails_the_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "_FMA_ROUNDS", 10_000)  # even: back where it started
+    monkeypatch.setattr(compute, "gemm_variants", lambda: ())
+    series = compute.ComputeBenchmark().run(machine(), context(4 * MIB, cpus=CPUS[:1])).series
+    assert {one.status for one in series} == {Status.FAILED}
+    assert all("sum up to" in (one.reason or "") for one in series)
 
 
 def test_compute_measures_both_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
