@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from topoprobe.machine.building import build
+from topoprobe.machine.fabrics import draw_fabrics
 from topoprobe.machine.facts import (
     Facts,
     GpuFact,
@@ -18,6 +19,7 @@ from topoprobe.machine.facts import (
     PciFact,
     PeerFact,
 )
+from topoprobe.machine.findings import summary
 from topoprobe.machine.pcie import capability
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Missing, Tool
@@ -274,6 +276,10 @@ def test_hidden_switches_are_one_fabric_that_joins_all_gpus() -> None:
     peers = tuple(peer(g.address, None, 18, b_kind="nvswitch") for g in GPUS)
     document = make(Facts(source="a", tree="full", functions=GPUS, peers=peers))
     assert [n.id for n in Machine(document).all(NvSwitch)] == ["nvswitch@fabric"]
+    reasons = [m.reason for m in document.unknown if m.subject == "nvswitch@fabric"]
+    assert reasons == ["No source tells the NVSwitches' addresses."]
+    assert summary(Machine(document)).startswith("2 GPUs, NVSwitches (how many is not told)")
+    assert "to NVSwitches whose addresses are not told." in draw_fabrics(Machine(document), 200)
     assert [p.path_class for p in document.pairs] == ["NV18"]
 
 

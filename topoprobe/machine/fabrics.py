@@ -23,7 +23,7 @@ def draw_fabrics(machine: Machine, width: int) -> str:
     """
     table = _switch_table(machine, width)
     sentences = (
-        *_hidden_switches(machine),
+        *_unaddressed_switches(machine),
         *_fabric_membership(machine),
         *_hives(machine),
         *_links_to_cpus(machine),
@@ -72,7 +72,7 @@ def _total_rate(links: Sequence[Link]) -> float | None:
     return None if not rates or None in rates else sum(rate for rate in rates if rate)
 
 
-def _hidden_switches(machine: Machine) -> Iterator[str]:
+def _unaddressed_switches(machine: Machine) -> Iterator[str]:
     told = []
     for gpu in machine.all(Gpu):
         links = [x for x in machine.fabric_links(gpu.id) if FABRIC in {x.a, x.b}]
@@ -82,7 +82,7 @@ def _hidden_switches(machine: Machine) -> Iterator[str]:
         each = f" ({format_rate(rate)} each way)" if rate else ""
         yield (
             f"{_have(gpus, 'has', 'have')} {count} NVLinks{each} to NVSwitches whose addresses "
-            "are hidden."
+            "are not told."
         )
 
 

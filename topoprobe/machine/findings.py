@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from topoprobe.machine.inventory import FABRIC
 from topoprobe.machine.pcie import describe
 from topoprobe.machine.verdicts import contradictions, driver, guest, judge
 from topoprobe.machine.verdicts.binding import near_cpus
@@ -52,10 +53,17 @@ def summary(machine: Machine) -> str:
         (Nvme, "drive"),
         (PcieSwitch, "PCIe switch"),
     )
-    parts = [count(len(found), noun) for kind, noun in kinds if (found := machine.all(kind))]
+    parts = [_counted(found, noun) for kind, noun in kinds if (found := machine.all(kind))]
     models = sorted({gpu.model for gpu in machine.all(Gpu) if gpu.model})
     of = f"; the GPUs are {', '.join(models)}" if models else ""
     return f"{', '.join(parts) or 'Nothing that can be measured'}{of}."
+
+
+def _counted(nodes: Sequence[Node], noun: str) -> str:
+    """Count nodes, unless one stands for several that no source tells apart."""
+    if any(node.id == FABRIC for node in nodes):
+        return "NVSwitches (how many is not told)"
+    return count(len(nodes), noun)
 
 
 def _verdicts(machine: Machine) -> Iterator[str]:

@@ -11,7 +11,7 @@ from topoprobe.machine.folding import PciTree
 # Endpoints whose place and link matter to a scheduler: what is unknown about them is said.
 ENDPOINTS = (Kind.GPU, Kind.NIC, Kind.NVME)
 LINKED = (*ENDPOINTS, Kind.NVSWITCH, Kind.CXL_MEMORY)
-# The one NVSwitch that stands for all whose addresses the driver hides.
+# The one NVSwitch that stands for all whose addresses no source tells: drivers and texts hide them.
 FABRIC = "nvswitch@fabric"
 
 

@@ -351,7 +351,7 @@ class _Maker:
                 pci_address=address,
             )
         if None in far:
-            self._miss(FABRIC, "pci_address", "The driver hides the NVSwitches' addresses.")
+            self._miss(FABRIC, "pci_address", "No source tells the NVSwitches' addresses.")
             yield NvSwitch(id=FABRIC, name="NVSwitch fabric", parent="host")
 
     def _cxl_memories(self) -> Iterator[CxlMemory]:
