@@ -24,7 +24,7 @@ from topoprobe.records.machine import (
     Provenance,
 )
 
-GT = {1: 2.5e9, 2: 5e9, 3: 8e9, 4: 16e9, 5: 32e9}
+GT = {1: 2.5e9, 2: 5e9, 3: 8e9, 4: 16e9, 5: 32e9, 6: 64e9}
 Lanes = tuple[int | None, int | None]
 
 

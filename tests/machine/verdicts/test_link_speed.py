@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from tests.machine.verdicts.made_up import gpu, levels, link, machine, nic
-from topoprobe.machine.verdicts import link_speed
+from tests.machine.verdicts.made_up import GT, gpu, levels, link, machine, nic
+from topoprobe.machine.pcie import capability
+from topoprobe.machine.verdicts import link_speed, link_width
 from topoprobe.records.base import Verdict
 from topoprobe.records.machine import (
     Contradiction,
@@ -80,12 +82,74 @@ def test_link_limited_by_its_other_end_is_well() -> None:
     assert levels(verdicts_on(node, link(node, (4, 8), (4, 8), (5, 16)))) == ["OK"]
 
 
-@pytest.mark.parametrize(("own", "slot"), [(FULL, None), (None, FULL), (FULL, (None, 16))])
-def test_link_with_an_unknown_end_is_not_judged(
-    own: tuple[int, int] | None, slot: tuple[int | None, int] | None
+@pytest.mark.parametrize("slot", [None, (None, 16)])
+@pytest.mark.parametrize(
+    ("state", "now", "level"),
+    [("P0", 3, "WARN"), ("P8", 1, "OK"), (None, 1, "WARN"), ("P0", 4, "OK")],
+)
+def test_gpu_whose_slot_is_unknown_is_judged_by_what_it_can_itself(
+    state: str | None, now: int, level: str, slot: tuple[int | None, int] | None
+) -> None:
+    node = gpu(performance_state=state)
+    assert levels(verdicts_on(node, link(node, (now, 16), FULL, slot))) == [level]
+
+
+def test_link_whose_lower_end_or_device_tells_nothing_is_not_judged() -> None:
+    node = gpu(performance_state="P0")
+    assert verdicts_on(node, link(node, (1, 16), None, (None, 16))) == []
+    assert verdicts_on(nic(), link(nic(), (1, 16), FULL, None)) == []
+
+
+def test_card_in_a_slower_slot_is_worth_a_look() -> None:
+    node = gpu(performance_state="P0")
+    (verdict,) = verdicts_on(node, link(node, (3, 16), (5, 16), (3, 16)))
+    assert verdict.level == "WARN"
+    assert verdict.evidence == (
+        "Is a Gen5 card in a Gen3 slot, which costs 75 % of the bandwidth that it could have "
+        "(15.8 GB/s of 63.0 GB/s)."
+    )
+
+
+def test_limit_of_gpu_and_slot_that_is_below_the_gpus_own_is_the_slots() -> None:
+    node = gpu(performance_state="P0")
+    slow = msgspec.structs.replace(
+        link(node, (3, 16), (5, None), None), nominal=capability(GT[3], 16)
+    )
+    told = Provenance(subject=node.id, source="nvidia-smi-q q.xml", facts=("nominal",))
+    (verdict,) = verdicts_on(node, slow, provenance=[told])
+    assert verdict.level == "WARN"
+    assert "Gen5 card in a Gen3 slot" in verdict.evidence
+
+
+@pytest.mark.parametrize("slot", [(5, 16), None])
+def test_card_of_the_next_generation_is_well_in_the_newest_slot(
+    slot: tuple[int, int] | None,
 ) -> None:
     node = gpu(performance_state="P0")
-    assert verdicts_on(node, link(node, (1, 16), own, slot)) == []
+    (verdict,) = verdicts_on(node, link(node, (5, 16), (6, 16), slot))
+    assert verdict.level == "OK"
+    assert ("all that its slot can" if slot else "no slot is faster") in verdict.evidence
+
+
+def test_slower_slot_of_a_nic_matters_if_its_port_is_faster() -> None:
+    for rate, level in ((25e9, "OK"), (200e9, "WARN")):  # Gen3 x16 carries 126 Gb/s
+        node = nic(rate=rate)
+        assert levels(verdicts_on(node, link(node, (3, 16), FULL, (3, 16)))) == [level]
+
+
+def test_figure_that_may_be_the_most_is_not_taken_for_that_of_now() -> None:
+    node = gpu(performance_state="P0")
+    doubtful = msgspec.structs.replace(link(node, (3, 8), FULL, FULL), may_be_maximum=True)
+    assert verdicts_on(node, doubtful) == []
+    assert list(link_width.judge(machine(node, links=[doubtful]))) == []
+
+
+def test_fault_in_a_state_that_is_not_told_is_a_whole_sentence() -> None:
+    node = gpu(is_idle=False)
+    (verdict,) = verdicts_on(node, link(node, (3, 16), FULL, FULL))
+    assert verdict.evidence == (
+        "Runs at Gen3 where both ends can Gen4, which costs 50 % of its bandwidth."
+    )
 
 
 def test_nic_and_drive_never_rest() -> None:
@@ -130,9 +194,14 @@ def test_contradicted_link_is_not_judged() -> None:
     assert verdicts_on(node, slow, contradictions=[doubt]) == []
 
 
-def test_ports_of_a_guest_prove_nothing() -> None:
-    node = gpu(performance_state="P0")
-    assert verdicts_on(node, link(node, (3, 16), FULL, FULL), is_virtual=True) == []
+def test_ports_of_a_guest_prove_nothing_but_the_gpus_own_rate_is_worth_a_look() -> None:
+    node = gpu(performance_state="P0", is_idle=False)
+    (verdict,) = verdicts_on(node, link(node, (3, 16), (5, 16), (3, 16)), is_virtual=True)
+    assert verdict.level == "WARN"
+    assert verdict.evidence == (
+        "Runs at Gen3 of its own Gen5, which costs 75 % of the bandwidth that it could have "
+        "(15.8 GB/s of 63.0 GB/s); what the slot can is not told."
+    )
 
 
 def test_emulated_switch_is_not_judged() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tests.machine.verdicts.made_up import gpu, levels, link, machine, nic
 from topoprobe.machine.verdicts import link_width
-from topoprobe.records.machine import Provenance
+from topoprobe.records.base import Missing
+from topoprobe.records.machine import Other, PcieSwitch, Provenance
 
 FULL = (4, 16)
 
@@ -63,6 +65,31 @@ def test_gpu_in_a_narrow_slot_is_worth_a_look() -> None:
     (verdict,) = link_width.judge(machine(node, links=[link(node, (4, 8), FULL, (4, 8))]))
     assert verdict.level == "WARN"
     assert "an x16 card in an x8 slot, which costs 50 %" in verdict.evidence
+
+
+def test_narrow_and_slow_slot_costs_both_and_a_chip_sets_cannot_be_set_wider() -> None:
+    switch = PcieSwitch(id="pcie_switch@0000:09:00.0", name="chip set")
+    node = gpu(parent=switch.id)
+    low = link(node, (3, 4), FULL, (3, 4), above=switch.id)
+    (verdict,) = link_width.judge(machine(switch, node, links=[low]))
+    assert "costs 88 % of the bandwidth that it could have (3.94 GB/s of" in verdict.evidence
+    assert "bifurcation" not in (verdict.fix or "")
+
+
+def test_links_that_only_root_may_read_are_said_not_to_be_judged() -> None:
+    nodes = [gpu(0), nic(0), Other(id="other@0000:05:00.0", name="screen")]
+    why = [
+        Missing(
+            subject=f"pcie@{node.id.partition('@')[2]}", fact="nominal",
+            reason="The text has no LnkCap lines; run lspci -vvv as root.",
+        )
+        for node in nodes
+    ]  # fmt: skip
+    links = [link(node, (None, None), None, None) for node in nodes]
+    silent = [msgspec.structs.replace(one, current=None) for one in links]
+    (verdict,) = link_width.judge(machine(*nodes, links=silent, unknown=why))
+    assert (verdict.level, verdict.subject) == ("WARN", "host")
+    assert "Neither width nor speed of 2 links could be judged: The text" in verdict.evidence
 
 
 @pytest.mark.parametrize(("rate", "level"), [(100e9, "OK"), (200e9, "WARN"), (None, "OK")])

@@ -85,11 +85,13 @@ def test_gpu_without_a_driver_cannot_be_judged_at_rest(tree: Path) -> None:
     assert [(v.level, v.check) for v in found] == [("FAIL", "driver"), ("WARN", "link-speed")]
 
 
-def test_slot_of_a_lower_generation_is_no_fault(tree: Path) -> None:
+def test_slot_of_a_lower_generation_is_worth_a_look(tree: Path) -> None:
     port = tree / "sys/devices/pci0000:00" / PORTS[0]
     (port / "max_link_speed").write_text("16.0 GT/s PCIe\n")
     set_link(tree, 0, current_link_speed="16.0 GT/s PCIe")
-    assert wrong(tree, generation=4, max_generation=4) == []
+    (verdict,) = wrong(tree, generation=4, max_generation=4)
+    assert (verdict.level, verdict.check) == ("WARN", "link-speed")
+    assert "a Gen5 card in a Gen4 slot" in verdict.evidence
 
 
 def test_lost_nvlinks_fail_with_the_call_that_failed(tree: Path) -> None:

@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from topoprobe.machine.view import Machine
-from topoprobe.records.machine import AnyNode, Gpu, Link, LinkKind, Nic, Nvme, PcieSwitch, PciNode
+from topoprobe.records.machine import (
+    AnyNode,
+    Capability,
+    Gpu,
+    Link,
+    LinkKind,
+    Nic,
+    Nvme,
+    PcieSwitch,
+    PciNode,
+)
+from topoprobe.units import format_rate
 
 # A model of a switch that QEMU offers; its links are as made up as it is.
 _EMULATED = ("104c", "8232")
@@ -69,6 +80,40 @@ def matters(machine: Machine, link: Link) -> bool:
     return isinstance(machine.node(link.b), Gpu | Nic | Nvme | PcieSwitch)
 
 
+def is_slot_worse(machine: Machine, link: Link) -> bool:
+    """Tell whether a better slot would serve a device that can more than its slot.
+
+    A NIC may be content with less than it can.
+    """
+    device = machine.node(link.b)
+    if isinstance(device, Nic):
+        rates = [port.rate_bits_per_s for port in device.ports]
+        carried = link.nominal.bandwidth_bytes_per_s if link.nominal else None
+        needed = sum(rate or 0.0 for rate in rates)
+        return bool(needed) and carried is not None and carried * 8 < needed
+    return isinstance(device, Gpu | Nvme)
+
+
+def now(link: Link) -> Capability | None:
+    """Return how a link runs now; None where the source may have meant what it can."""
+    return None if link.may_be_maximum else link.current
+
+
+def cost(less: Capability | None, more: Capability | None) -> str:
+    """Write what a link gives away, as ``costs 50 % of … (15.8 GB/s of 31.5 GB/s)``.
+
+    Empty if the bandwidth of one of them is unknown.
+    """
+    given = less.bandwidth_bytes_per_s if less else None
+    possible = more.bandwidth_bytes_per_s if more else None
+    if not given or not possible or given >= possible:
+        return ""
+    return (
+        f"costs {100 * (1 - given / possible):.0f} % of the bandwidth that it could have "
+        f"({format_rate(given)} of {format_rate(possible)})"
+    )
+
+
 def rest_of(machine: Machine, link: Link) -> Rest:
     """Tell whether a link's rate may be low only because its device rests."""
     if is_off(machine, link):
@@ -95,7 +140,7 @@ def state_of(machine: Machine, link: Link) -> str:
     if is_off(machine, link):
         return _power_state(device)
     if not isinstance(device, Gpu) or device.performance_state is None:
-        return "in an unknown state"
+        return "its state is not told"
     return f"{device.performance_state}, idle" if device.is_idle else device.performance_state
 
 
