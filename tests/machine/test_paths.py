@@ -99,6 +99,21 @@ def test_class_on_a_guests_root_bus_is_unknown_with_a_reason() -> None:
     assert "guest" in (found.reason or "")
 
 
+def test_class_on_a_bus_that_the_source_could_not_place_is_unknown_with_a_reason() -> None:
+    nowhere = HostBridge(id="host_bridge@cpu:-1", name="CPU", parent="host")
+    placed = HostBridge(id="host_bridge@cpu:0", name="CPU", parent="host", numa_index=0)
+    ends = [
+        gpu(f"gpu:{i}", parent.id)
+        for parent in (nowhere, placed)
+        for i in (f"{parent.id}a", f"{parent.id}b")
+    ]
+    machine = tree(nowhere, placed, *ends)
+    unknown = pcie_class(machine, ends[0].id, ends[1].id)
+    assert unknown.name is None
+    assert "neither host bridges nor NUMA nodes" in (unknown.reason or "")
+    assert pcie_class(machine, ends[2].id, ends[3].id).name == "PHB"
+
+
 def test_class_below_a_guests_switch_counts() -> None:
     machine = tree(gpu("x", "s"), gpu("y", "s"), is_virtual=True)
     assert path_class(machine, "x", "y").name == "PIX"

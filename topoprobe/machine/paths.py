@@ -16,8 +16,10 @@ from topoprobe.records.base import Missing
 from topoprobe.records.machine import (
     Contradiction,
     Gpu,
+    HostBridge,
     LinkKind,
     Nic,
+    Node,
     Nvme,
     Pair,
     PcieSwitch,
@@ -28,6 +30,10 @@ CLASSES = ("X", "NV#", "C2C", "PIX", "PXB", "PHB", "NODE", "SYS")
 
 
 _LUMPED = "The host bridges of a NUMA node are not told apart, so it may be NODE."
+_NOWHERE = (
+    "The source tells neither host bridges nor NUMA nodes apart, as in a guest without them, so "
+    "all devices seem to stand on one."
+)
 
 
 class PathClass(NamedTuple):
@@ -59,6 +65,13 @@ def path_class(machine: Machine, a: str, b: str) -> PathClass:
     if any(link.kind is LinkKind.C2C for link in machine.links_between(a, b)):
         return PathClass("C2C")
     return pcie_class(machine, a, b)
+
+
+def is_nowhere(bridge: Node) -> bool:
+    """Tell a host bridge that stands for all that a source could not place (NCCL's node -1)."""
+    return (
+        isinstance(bridge, HostBridge) and bridge.pci_address is None and bridge.numa_index is None
+    )
 
 
 def num_nvlinks(machine: Machine, a: str, b: str) -> int:
@@ -93,6 +106,8 @@ def pcie_class(machine: Machine, a: str, b: str) -> PathClass:
     if meeting is not None:
         if host is not None and host.is_virtual:
             return _flattened()
+        if is_nowhere(machine.node(meeting.id)):
+            return PathClass(None, _NOWHERE)
         return PathClass("PHB", None if meeting.pci_address else _LUMPED)
     numa_a, numa_b = machine.numa(a), machine.numa(b)
     if numa_a is not None and numa_b is not None and numa_a.id != numa_b.id:

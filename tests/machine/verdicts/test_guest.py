@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.machine.verdicts.made_up import gpu, link, machine, nic
+from tests.machine.verdicts.made_up import gpu, levels, link, machine, nic
+from topoprobe.machine.sources.scan import scan_files
 from topoprobe.machine.verdicts import guest
+from topoprobe.machine.view import Machine
 from topoprobe.records.machine import Gpu, HostBridge, Pair, PcieSwitch, Port, PortRole
 
 
@@ -64,3 +66,28 @@ def test_guest_with_one_gpu_has_nothing_to_mend() -> None:
     (verdict,) = guest.judge(machine(gpu(), is_virtual=True, virtualization="KVM"))
     assert verdict.level == "OK"
     assert "KVM" in verdict.evidence
+
+
+def test_gpus_that_the_source_could_not_place_are_worth_a_look() -> None:
+    nowhere = HostBridge(id="host_bridge@cpu:-1", name="CPU", parent="host")
+    nodes = [gpu(i, parent=nowhere.id) for i in range(2)]
+    pair = Pair(a=nodes[0].id, b=nodes[1].id, path_class=None)
+    (verdict,) = guest.judge(machine(nowhere, *nodes, pairs=[pair]))
+    assert verdict.level == "WARN"
+    assert "All 2 GPUs stand on one bus without a NUMA node" in verdict.evidence
+
+
+FLAT = """<system version="1"><cpu numaid="-1" affinity="ff" arch="x86_64" vendor="GenuineIntel">
+    <pci busid="0000:06:00.0" class="0x030200" vendor="0x10de" device="0x2330" link_speed=""/>
+    <pci busid="0000:07:00.0" class="0x030200" vendor="0x10de" device="0x2330" link_speed=""/>
+    <pci busid="0000:08:00.0" class="0x020700" vendor="0x15b3" device="0x101e" link_speed=""/>
+</cpu></system>"""
+
+
+def test_nccl_file_of_a_flat_guest_tells_no_classes() -> None:
+    document = scan_files([("flat.xml", FLAT.encode())])
+    assert [pair.path_class for pair in document.pairs] == [None] * 3
+    assert levels(guest.judge(Machine(document))) == ["WARN"]
+    placed = scan_files([("flat.xml", FLAT.replace('"-1"', '"0"').encode())])
+    assert [pair.path_class for pair in placed.pairs] == ["PHB"] * 3
+    assert list(guest.judge(Machine(placed))) == []

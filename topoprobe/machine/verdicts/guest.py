@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from topoprobe.machine.paths import is_nowhere
 from topoprobe.machine.verdicts.check import Check, ok, warn
 from topoprobe.machine.verdicts.wires import is_emulated
 from topoprobe.machine.view import Machine
@@ -60,7 +61,12 @@ def _is_flat(machine: Machine) -> bool:
     if machine.all(PcieSwitch) or all(pair.pcie_class is not None for pair in pairs):
         return False
     is_guest = machine.host is not None and machine.host.is_virtual
-    return _are_in_lone_domains(gpus) or (bool(is_guest) and _are_on_root_buses(machine, gpus))
+    are_unplaced = all(is_nowhere(machine.node(gpu.parent or "host")) for gpu in gpus)
+    return (
+        _are_in_lone_domains(gpus)
+        or are_unplaced
+        or (bool(is_guest) and _are_on_root_buses(machine, gpus))
+    )
 
 
 def _are_on_root_buses(machine: Machine, gpus: Sequence[Gpu]) -> bool:
@@ -80,6 +86,11 @@ def _flatness(machine: Machine) -> str:
         return (
             f"Each of {count(len(gpus), 'GPU')} is alone in a PCI domain, as Hyper-V shows them, "
             "so no way between them is known."
+        )
+    if not (machine.host is not None and machine.host.is_virtual):
+        return (
+            f"All {count(len(gpus), 'GPU')} stand on one bus without a NUMA node, as guests show "
+            "them whose hypervisor hides the real tree."
         )
     return (
         f"All {count(len(gpus), 'GPU')} stand side by side on the guest's root bus, which hides "
