@@ -114,3 +114,32 @@ def test_gpus_near_the_process_are_named() -> None:
     assert (verdict.level, verdict.evidence) == (
         "OK", "The reading process may use CPUs 2, which are near GPU 1.",
     )  # fmt: skip
+
+
+def test_pair_on_one_node_that_is_told_to_be_across_is_worth_a_look() -> None:
+    nodes = [gpu(i, numa_index=0) for i in range(3)]
+    torn = [Pair(a=nodes[0].id, b=one.id, path_class="NV4", pcie_class="SYS") for one in nodes[1:]]
+    (verdict,) = numa_place.judge(machine(*numas(1), *nodes, pairs=torn))
+    assert (verdict.level, verdict.subject) == ("WARN", "host")
+    assert verdict.evidence == (
+        "2 pairs of devices (GPU 0 and GPU 1 for example) are told to be on different NUMA nodes "
+        "(SYS) and on the only one at once."
+    )
+
+
+def test_way_between_numa_nodes_is_not_spoken_of_where_there_is_one() -> None:
+    nodes = (*numas(1), gpu(0), gpu(1), nic())
+    far, _ = nic_distance.judge(machine(*nodes, pairs=pairs("SYS", "PHB")))
+    assert far.level == "WARN"
+    assert "NUMA" not in far.evidence
+    assert "told to be the longest (SYS)" in far.evidence
+
+
+def test_nic_beside_a_gpu_of_the_same_node_cannot_be_across_the_machine() -> None:
+    nodes = [gpu(i, numa_index=n) for i, n in enumerate((1, 1, 0))]
+    made = machine(*numas(2), *nodes, nic(), pairs=pairs("SYS", "PHB", "SYS"))
+    torn, near, far = nic_distance.judge(made)
+    assert (torn.level, near.level, far.level) == ("WARN", "OK", "WARN")
+    assert "on its NUMA node 1 all the same" in torn.evidence
+    assert "Move" not in (torn.fix or "")
+    assert "across the link between NUMA nodes" in far.evidence

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from topoprobe.machine.building import SILENCE
 from topoprobe.machine.verdicts.check import Check, ok, warn
 from topoprobe.machine.view import Machine
-from topoprobe.machine.wording import count
+from topoprobe.machine.wording import count, name_of
 from topoprobe.records.base import Verdict
-from topoprobe.records.machine import Gpu, Nic, Numa, Nvme, PciNode
+from topoprobe.records.machine import Gpu, Nic, Numa, Nvme, Pair, PciNode
 
 NAME = "numa-place"
 
@@ -18,7 +18,10 @@ def judge(machine: Machine) -> Iterator[Verdict]:
     """Look for devices without a place among several NUMA nodes, and for memory that is a GPU's."""
     numas = [numa for numa in machine.all(Numa) if numa.memory_of is None]
     devices: list[PciNode] = [*machine.all(Gpu), *machine.all(Nic), *machine.all(Nvme)]
-    if len(numas) == 1 and devices:
+    torn = _torn(machine, devices)
+    if torn:
+        yield _hidden(machine, torn)
+    elif len(numas) == 1 and devices:
         yield ok(NAME, "host", "There is one NUMA node, so every device is near it.")
     if len(numas) > 1:
         yield from _places(machine, devices, len(numas))
@@ -26,6 +29,34 @@ def judge(machine: Machine) -> Iterator[Verdict]:
 
 
 CHECK = Check(NAME, "devices have a known NUMA node", judge)
+
+
+def _torn(machine: Machine, devices: Sequence[PciNode]) -> list[Pair]:
+    """Find pairs that are told to be on different NUMA nodes although they are on one."""
+    places = {device.id: device.numa_index for device in devices}
+    return [
+        pair
+        for pair in machine.document.pairs
+        if "SYS" in {pair.path_class, pair.pcie_class}
+        and None is not places.get(pair.a) == places.get(pair.b)
+    ]
+
+
+def _hidden(machine: Machine, torn: Sequence[Pair]) -> Verdict:
+    one, other = (name_of(machine.node(end)) for end in (torn[0].a, torn[0].b))
+    nodes = {numa.os_index for numa in machine.all(Numa) if numa.memory_of is None}
+    which = "the only one" if len(nodes) == 1 else "one"
+    example = f"{one} and {other}" if len(torn) == 1 else f"{one} and {other} for example"
+    return warn(
+        NAME,
+        "host",
+        f"{count(len(torn), 'pair')} of devices ({example}) "
+        f"{'is' if len(torn) == 1 else 'are'} told to be on different NUMA nodes (SYS) and on "
+        f"{which} at once.",
+        "See with `numactl -H` and in the BIOS whether NUMA nodes are hidden (NPS0, node "
+        "interleaving, a guest without them): a node that stands for several sockets does not "
+        "tell what is near.",
+    )
 
 
 def _places(machine: Machine, devices: Sequence[PciNode], num_numas: int) -> Iterator[Verdict]:
