@@ -12,6 +12,7 @@ from topoprobe.machine.verdicts import (
     binding,
     contradictions,
     driver,
+    gpu_health,
     guest,
     link_speed,
     link_width,
@@ -28,6 +29,7 @@ from topoprobe.records.base import Verdict
 # What costs most comes first.
 CHECKS = (
     driver.CHECK,
+    gpu_health.CHECK,
     link_width.CHECK,
     link_speed.CHECK,
     nvlinks.CHECK,
