@@ -56,6 +56,11 @@ def test_machine_without_faults_is_said_to_have_none() -> None:
     assert text.startswith("Nothing to mend: 1 check found no fault.\n")
 
 
+def test_headline_counts_no_check_that_found_nothing() -> None:
+    verdict = Verdict(level="WARN", check="x", subject="host", evidence="Odd.", fix="Look.")
+    assert screen(machine(), [verdict], 80, are_all=False).startswith("1 thing to look at.\n")
+
+
 def test_markdown_is_a_table_with_machine_and_versions() -> None:
     made = faulty(product="Board 9000", operating_system="Linux 6.1")
     lines = markdown(made, judge(made), ["topoprobe 1.2"]).splitlines()

@@ -70,7 +70,7 @@ def _headline(verdicts: Sequence[Verdict]) -> str:
         return f"Nothing to mend: {rest}."
     parts = [f"{count(len(fails), 'thing')} to mend"] if fails else []
     parts += [f"{count(len(warns), 'thing')} to look at"] if warns else []
-    return f"{', '.join(parts)}; {rest}."
+    return f"{', '.join(parts)}; {rest}." if fine else f"{', '.join(parts)}."
 
 
 def _rows(

@@ -212,8 +212,8 @@ def odd_current_readings(
                 subject=link.id,
                 fact="current",
                 readings=(
-                    f"{link.a_port}: {_written(port.current)}",
-                    f"{link.b_port}: {_written(link.current)}",
+                    f"upper end {_written(port.current)}",
+                    f"lower end {_written(link.current)}",
                 ),
                 meaning="Both ends of a link run at one speed; one was read at another moment, "
                 "while the link rested.",

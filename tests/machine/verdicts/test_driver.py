@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tests.machine.verdicts.made_up import gpu, levels, machine
 from topoprobe.machine.verdicts import contradictions, driver, replays
+from topoprobe.machine.view import Machine
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Contradiction
 
@@ -16,6 +18,19 @@ def test_machine_without_a_gpu_is_well() -> None:
     (verdict,) = driver.judge(machine(unknown=[SILENT]))
     assert verdict.level == "OK"
     assert "CPU cores, memory and drives can still be profiled" in verdict.evidence
+
+
+def test_recording_that_cannot_show_gpus_does_not_say_that_there_are_none() -> None:
+    document = machine(origin="recorded").document
+    bare = msgspec.structs.replace(document, nodes=document.nodes[:1])
+    (verdict,) = driver.judge(Machine(bare))
+    assert verdict.level == "WARN"
+    assert verdict.evidence.startswith("Whether there is a GPU cannot be told")
+    asked = Missing(subject="host", fact="GPUs", reason="The recording has none.")
+    (verdict,) = driver.judge(Machine(msgspec.structs.replace(bare, unknown=(asked,))))
+    assert (verdict.level, verdict.evidence) == ("OK", "There is no GPU.")
+    (verdict,) = driver.judge(machine(origin="recorded"))
+    assert (verdict.level, verdict.evidence) == ("OK", "There is no GPU.")
 
 
 def test_missing_driver_fails() -> None:
@@ -74,3 +89,9 @@ def test_contradiction_is_passed_on_with_what_was_done() -> None:
     (verdict,) = contradictions.judge(machine(gpu(), contradictions=[found]))
     assert (verdict.level, verdict.fix) == ("WARN", "a is used.")
     assert verdict.evidence == "Has doubtful readings of link capability: a: 1 / b: 2."
+
+
+def test_contradiction_about_the_machine_is_a_whole_sentence() -> None:
+    doubt = Contradiction(subject="host", fact="number of GPUs", readings=("8", "7"), meaning="-")
+    (verdict,) = contradictions.judge(machine(contradictions=[doubt]))
+    assert verdict.evidence == "There are doubtful readings of number of GPUs: 8 / 7."

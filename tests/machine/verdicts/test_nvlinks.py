@@ -8,7 +8,7 @@ import pytest
 from tests.machine.verdicts.made_up import gpu, levels, machine
 from topoprobe.machine.verdicts import nvlinks
 from topoprobe.records.base import Missing
-from topoprobe.records.machine import Fabric, Link, LinkKind, NvSwitch, Pair
+from topoprobe.records.machine import Fabric, Gpu, Link, LinkKind, NvSwitch, Pair
 
 H100 = {"model": "NVIDIA H100 80GB HBM3", "pci_device": "2330"}
 
@@ -33,7 +33,7 @@ def test_all_gpus_of_a_board_without_links_fail_by_their_model() -> None:
 
 
 def test_unequal_counts_fail_where_the_model_is_unknown() -> None:
-    pair = [gpu(i, model="board", num_nvlinks=n) for i, n in enumerate((4, 3))]
+    pair = [gpu(i, model="board", num_nvlinks=n, max_nvlinks=4) for i, n in enumerate((4, 3))]
     assert levels(nvlinks.judge(machine(*pair))) == ["OK", "FAIL"]
 
 
@@ -63,7 +63,7 @@ def test_divided_gpu_has_its_links_off() -> None:
 
 def test_links_that_are_down_beyond_the_known_number_are_worth_a_look() -> None:
     down = missing(gpu().id, "inactive nvlinks", "The driver says these links are down: 3.")
-    other = gpu(1, num_nvlinks=3)
+    other = gpu(1, num_nvlinks=3, max_nvlinks=3)
     found = list(nvlinks.judge(machine(gpu(num_nvlinks=3), other, unknown=[down])))
     assert levels(found) == ["WARN", "OK"]
     assert "these links are down: 3" in found[0].evidence
@@ -94,7 +94,7 @@ def test_gpu_that_failed_to_join_its_fabric_fails() -> None:
 
 
 def test_card_without_a_bridge_beside_bridged_pairs_is_worth_a_look() -> None:
-    nodes = [gpu(i, model="card", num_nvlinks=n) for i, n in enumerate((4, 4, 0))]
+    nodes = [gpu(i, model="card", num_nvlinks=n, max_nvlinks=4) for i, n in enumerate((4, 4, 0))]
     bridge = Link(
         id="nvlink", kind=LinkKind.NVLINK, a=nodes[0].id, b=nodes[1].id, wire="w", count=4
     )
@@ -111,3 +111,29 @@ def test_gpus_beside_nvswitches_that_meet_over_pcie_fail() -> None:
     assert (bad.level, bad.subject) == ("FAIL", "host")
     assert "1 of 1 pairs of GPUs do not meet over NVLink (1 SYS)" in bad.evidence
     assert "nvidia-fabricmanager" in (bad.fix or "")
+
+
+def unnamed(index: int, **more: object) -> Gpu:
+    return Gpu(id=f"gpu:{index}", name=f"gpu:{index}", parent="host", index=index, **more)  # type: ignore[arg-type]
+
+
+def test_links_of_a_matrix_are_not_said_to_be_all() -> None:
+    (verdict, _) = nvlinks.judge(machine(*(unnamed(i, num_nvlinks=12) for i in range(2))))
+    assert verdict.level == "WARN"
+    assert verdict.evidence.startswith("Has 12 NVLinks up; whether these are all")
+    assert "nvidia-smi nvlink -s" in (verdict.fix or "")
+
+
+def test_matrix_without_links_between_unnamed_gpus_is_worth_a_look() -> None:
+    nodes = [unnamed(i) for i in range(2)]
+    pair = Pair(a="gpu:0", b="gpu:1", path_class="SYS")
+    (verdict,) = nvlinks.judge(machine(*nodes, pairs=[pair]))
+    assert (verdict.level, verdict.subject) == ("WARN", "host")
+    assert "what models they are is not told" in verdict.evidence
+    named = [unnamed(i, model="NVIDIA GeForce RTX 4090") for i in range(2)]
+    assert list(nvlinks.judge(machine(*named, pairs=[pair]))) == []
+
+
+def test_fabric_that_is_down_keeps_cuda_from_starting() -> None:
+    (verdict,) = nvlinks.judge(machine(gpu(fabric=Fabric(state="in progress"))))
+    assert "error 802" in (verdict.fix or "")

@@ -45,10 +45,12 @@ def test_other_controls_do_not_redirect() -> None:
     assert levels(peer_access.judge(switched(("SrcValid", "UpstreamFwd"), ()))) == ["OK"]
 
 
-def test_unread_controls_are_said_and_not_judged() -> None:
+def test_unread_controls_are_worth_a_look() -> None:
     (verdict,) = peer_access.judge(switched(None, None))
-    assert (verdict.level, verdict.subject) == ("OK", "host")
-    assert "takes root" in verdict.evidence
+    assert (verdict.level, verdict.subject) == ("WARN", "host")
+    assert "is not told for 1 PCIe switch" in verdict.evidence
+    assert "as root" in (verdict.fix or "")
+    assert list(peer_access.judge(switched(None, None, origin="synthetic"))) == []
 
 
 def test_switch_without_a_gpu_is_of_no_interest() -> None:

@@ -15,17 +15,18 @@ from topoprobe.records.base import Verdict
 # Number of subjects by check; nothing fails on any of these machines.
 TABLE: dict[str, dict[str, int]] = {
     "hwloc-xml/16intel64-manyVFs.xml": {},
-    "hwloc-xml/coral-lassen-hwloc1.xml": {},
-    # One end of each GPU's link was read while it rested, the other through the driver.
-    "hwloc-xml/coral-lassen.xml": {"contradictions": 4},
+    # Neither hwloc nor sysfs without root tells ACS of the switches that GPUs meet in.
+    "hwloc-xml/coral-lassen-hwloc1.xml": {"peer-access": 1},
+    "hwloc-xml/coral-lassen.xml": {"peer-access": 1},
     "hwloc-xml/cxlmem+dax.v2.xml": {},
     "hwloc-xml/cxlmem+dax.v3.xml": {},
     # The NICs are on package 1. Figures of hwloc: 8 GPUs at a rounded 31, 7 links in Gen2's slip.
     "hwloc-xml/epyc-corona-p2.xml": {"nic-distance": 4, "contradictions": 15},
-    "hwloc-xml/g4dnmetal.xml": {"nic-distance": 4, "contradictions": 8},
-    "hwloc-xml/nvidiaDGX2.xml": {},
+    "hwloc-xml/g4dnmetal.xml": {"nic-distance": 4},
+    "hwloc-xml/nvidiaDGX2.xml": {"peer-access": 1},
     "hwloc-xml/tuo.SPX.xml": {},
-    "infiniband-sysfs/sys-class-infiniband-h100.0.tar.xz": {},
+    # It cannot show GPUs.
+    "infiniband-sysfs/sys-class-infiniband-h100.0.tar.xz": {"driver": 1},
     "kfd/topo-mi210-xgmi-pcie.tar.xz": {},
     "lspci/azure-nd-a100-v4-lspci-nn.txt": {"guest": 1},
     # 16 links that lspci calls downgraded, and none is a fault.
@@ -48,17 +49,18 @@ TABLE: dict[str, dict[str, int]] = {
     "nvidia-smi-q/qx-gb200.xml": {},
     "nvidia-smi-q/qx-h100.xml": {},
     "nvidia-smi-q/qx-l40s.xml": {"link-width": 1},
-    "nvidia-smi-topo/a100x2-8nic-no-affinity.txt": {},
-    "nvidia-smi-topo/dgx1-v100x8-4nic.txt": {},
-    "nvidia-smi-topo/h100x4-nv6-4nic.txt": {},
-    "nvidia-smi-topo/mixed-geforce-x5-2numa.txt": {},
-    "nvidia-smi-topo/perlmutter-a100x4.txt": {},
-    # Told SYS to both NICs, all but GPU 6.
-    "nvidia-smi-topo/rtx4090x8-2nic.txt": {"nic-distance": 7},
+    # A matrix shows the NVLinks that are up, and names no model.
+    "nvidia-smi-topo/a100x2-8nic-no-affinity.txt": {"nvlinks": 2},
+    "nvidia-smi-topo/dgx1-v100x8-4nic.txt": {"nvlinks": 8},
+    "nvidia-smi-topo/h100x4-nv6-4nic.txt": {"nvlinks": 4},
+    "nvidia-smi-topo/mixed-geforce-x5-2numa.txt": {"nvlinks": 1},
+    "nvidia-smi-topo/perlmutter-a100x4.txt": {"nvlinks": 4},
+    # Told SYS to both NICs, all but GPU 6, and between GPUs of one NUMA node.
+    "nvidia-smi-topo/rtx4090x8-2nic.txt": {"nvlinks": 1, "nic-distance": 7, "numa-place": 1},
     "nvidia-smi-topo/rtx5090x2-p2p-rw.txt": {"peer-access": 1},
-    "nvidia-smi-topo/rtx5090x2-phb.txt": {},
+    "nvidia-smi-topo/rtx5090x2-phb.txt": {"nvlinks": 1},
     "sysfs/2pa-pcidomain32bits.tar.bz2": {},
-    "sysfs/32intel64-2p8co2t+8ve.tar.bz2": {},
+    "sysfs/32intel64-2p8co2t+8ve.tar.bz2": {"peer-access": 1},
     # One NIC is told to be near node 2 and near all CPUs; the other 5 devices near none.
     "sysfs/40intel64-2g2n4c+pcilocality.tar.bz2": {"numa-place": 5, "contradictions": 1},
     "sysfs/40intel64-2g2n4c+pcilocality.xml": {"numa-place": 6},

@@ -18,7 +18,8 @@ def judge(machine: Machine) -> Iterator[Verdict]:
     for found in machine.document.contradictions:
         # A NIC is called by its port.
         fact = words_of(found.fact.removesuffix(f" of {names.get(found.subject)}"))
-        evidence = f"Has doubtful readings of {fact}: {' / '.join(found.readings)}."
+        begin = "There are" if found.subject == "host" else "Has"
+        evidence = f"{begin} doubtful readings of {fact}: {' / '.join(found.readings)}."
         yield warn(NAME, found.subject, evidence, found.meaning)
 
 

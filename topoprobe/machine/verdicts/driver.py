@@ -8,7 +8,7 @@ from topoprobe.machine.verdicts.check import Check, fail, ok, warn
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wording import count
 from topoprobe.records.base import Verdict
-from topoprobe.records.machine import Gpu
+from topoprobe.records.machine import Gpu, PciNode
 
 NAME = "driver"
 _NVIDIA = "10de"
@@ -28,7 +28,14 @@ def judge(machine: Machine) -> Iterator[Verdict]:
             "it comes again check power, cooling and seat of the card.",
         )
     silence = next((m.reason for m in unknown if m.fact == "nvml"), None)
-    if not machine.all(Gpu):
+    if not machine.all(Gpu) and not _shows_devices(machine):
+        yield warn(
+            NAME,
+            "host",
+            "Whether there is a GPU cannot be told: the recording shows no PCI devices.",
+            "Give `lspci -vvv` or `nvidia-smi -q -x` of the same machine too.",
+        )
+    elif not machine.all(Gpu):
         is_here = machine.document.origin == "live"
         rest = ": CPU cores, memory and drives can still be profiled" if is_here else ""
         yield ok(NAME, "host", f"There is no GPU{rest}.")
@@ -39,6 +46,16 @@ def judge(machine: Machine) -> Iterator[Verdict]:
 
 
 CHECK = Check(NAME, "GPUs answer", judge)
+
+
+def _shows_devices(machine: Machine) -> bool:
+    """Tell whether the sources would show a GPU if there were one."""
+    if machine.document.origin != "recorded":
+        return True
+    is_asked = any(missing.fact == "GPUs" for missing in machine.document.unknown)
+    return is_asked or any(
+        isinstance(node, PciNode) and node.pci_address for node in machine.document.nodes
+    )
 
 
 def _no_driver(machine: Machine, gpus: list[Gpu], reason: str) -> Verdict:

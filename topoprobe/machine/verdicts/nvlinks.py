@@ -19,8 +19,10 @@ _FACTS_OF_LINKS = {"nvlinks", "inactive nvlinks", "nvlinks without peers"}
 _WELL = {"", "success", "healthy", "n/a", "unknown", "not supported"}
 _START_FABRIC = (
     "Start NVIDIA's fabric manager (systemctl restart nvidia-fabricmanager; its version must be "
-    "the driver's) and look at its log: without it these GPUs talk over PCIe only."
+    "the driver's) and look at its log: on boards with NVSwitches CUDA does not start before the "
+    "fabric is up (error 802, system not yet initialized)."
 )
+_TELL_MORE = "Give `nvidia-smi -q -x` or `nvidia-smi nvlink -s` of the same machine too."
 
 
 def judge(machine: Machine) -> Iterator[Verdict]:
@@ -33,6 +35,7 @@ def judge(machine: Machine) -> Iterator[Verdict]:
         yield from _links(machine, gpu, most, len(gpus), is_bridged=is_bridged and most > 0)
         yield from _fabric(gpu)
     yield from _unreached(machine, gpus)
+    yield from _untold(machine, gpus)
 
 
 CHECK = Check(NAME, "GPUs have all the NVLinks that they should, or their fabric is up", judge)
@@ -89,6 +92,15 @@ def _links(
             "Compare `nvidia-smi nvlink -s` with how the cards are bridged: each link that should "
             "be up is missing from the bandwidth to its peers.",
         )
+    elif seen and gpu.max_nvlinks is None and expected_num_nvlinks(gpu) is None:
+        # A matrix shows the links that are up and no others.
+        yield warn(
+            NAME,
+            gpu.id,
+            f"Has {count(seen, 'NVLink')} up; whether these are all that it should have cannot be "
+            "told.",
+            _TELL_MORE,
+        )
     elif seen:
         yield ok(NAME, gpu.id, f"Has {count(seen, 'NVLink')}, all up.")
 
@@ -141,6 +153,21 @@ def _unreached(machine: Machine, gpus: list[Gpu]) -> Iterator[Verdict]:
             f"{len(apart)} of {len(pairs)} pairs of GPUs do not meet over NVLink ({ways}) though "
             f"there {'is' if len(switches) == 1 else 'are'} {count(len(switches), 'NVSwitch')}.",
             _START_FABRIC,
+        )
+
+
+def _untold(machine: Machine, gpus: list[Gpu]) -> Iterator[Verdict]:
+    """Find GPUs without an NVLink of which a matrix does not say whether they should have some."""
+    ids = {gpu.id for gpu in gpus}
+    nameless = [gpu for gpu in gpus if gpu.model is None and gpu.pci_address is None]
+    placed = [p for p in machine.document.pairs if {p.a, p.b} <= ids and p.path_class]
+    if placed and len(nameless) == len(gpus) and not any(gpu.num_nvlinks for gpu in gpus):
+        yield warn(
+            NAME,
+            "host",
+            f"No NVLink is up between {count(len(gpus), 'GPU')}; what models they are is not told, "
+            "so whether there should be some cannot be either.",
+            _TELL_MORE,
         )
 
 

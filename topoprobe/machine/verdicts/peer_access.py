@@ -56,11 +56,14 @@ def _redirection(machine: Machine) -> Iterator[Verdict]:
         else:
             silent.append(meeting)
     if silent and machine.document.origin != "synthetic":
-        yield ok(
+        yield warn(
             NAME,
             "host",
             f"ACS of the ports that join GPUs and NICs is not told for "
-            f"{count(len(silent), 'PCIe switch')} (reading it takes root).",
+            f"{count(len(silent), 'PCIe switch')}, so whether peer traffic takes the way through "
+            "the CPU cannot be.",
+            "Read it as root: run this command with sudo, or give it the output of "
+            "`sudo lspci -vvv` too.",
         )
 
 

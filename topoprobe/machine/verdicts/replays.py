@@ -37,4 +37,4 @@ def judge(machine: Machine) -> Iterator[Verdict]:
             )
 
 
-CHECK = Check(NAME, "GPUs sent few PCIe packets again", judge)
+CHECK = Check(NAME, f"GPUs sent fewer than {_MANY} PCIe packets again, each", judge)
