@@ -6,16 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from topoprobe.machine.view import Machine
-from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.devices.cuda.availability import cuda_gap, nvidia_gpus
 from topoprobe.measure.flows import FlowSet
 from topoprobe.records.machine import Gpu, MachineDocument, PcieSwitch
 
-from .gpu_sets import Group, from_gpu, measure_groups, to_gpu
+from .gpu_sets import Group, GroupsBenchmark, from_gpu, to_gpu
 
 
 @dataclass(frozen=True, slots=True)
-class CudaCascadeBenchmark:
+class CudaCascadeBenchmark(GroupsBenchmark):
     """Whether a switch serves its ports in turn, whoever is behind them.
 
     Then the GPU that has a port for itself gets as much as all those together that share one.
@@ -36,16 +35,10 @@ class CudaCascadeBenchmark:
             )
         return gap
 
-    def run(self, machine: MachineDocument, context: Context) -> Outcome:
-        """Measure every cascade, to the GPUs and from them."""
-        return measure_groups(
-            machine,
-            context,
-            [
-                Group(cascade.switch, cascade_sets(machine, cascade))
-                for cascade in cascades(machine)
-            ],
-        )
+    def groups(self, machine: MachineDocument, suite: str) -> Iterator[Group]:
+        """Yield one group for each cascade."""
+        for cascade in cascades(machine):
+            yield Group(cascade.switch, cascade_sets(machine, cascade))
 
 
 @dataclass(frozen=True, slots=True)

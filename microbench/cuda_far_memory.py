@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from topoprobe.machine.view import Machine
-from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.devices.cuda.availability import cuda_gap, nvidia_gpus
 from topoprobe.measure.flows import End, Flow, FlowSet
 from topoprobe.records.machine import Gpu, MachineDocument, Numa
 
-from .gpu_sets import Group, from_gpu, measure_groups, to_gpu
+from .gpu_sets import Group, GroupsBenchmark, from_gpu, to_gpu
 
 
 @dataclass(frozen=True, slots=True)
-class CudaFarMemoryBenchmark:
+class CudaFarMemoryBenchmark(GroupsBenchmark):
     """What buffers on the wrong NUMA node cost: alone, and when all GPUs have them there.
 
     Near and far buffers are measured in alternation. The quick suite takes one GPU of each node.
@@ -33,17 +32,11 @@ class CudaFarMemoryBenchmark:
             return "all host memory of this machine is one NUMA node"
         return gap
 
-    def run(self, machine: MachineDocument, context: Context) -> Outcome:
-        """Measure to the GPUs and from them."""
-        gpus = chosen_gpus(machine, context.budget.suite)
-        return measure_groups(
-            machine,
-            context,
-            [
-                Group("host", near_and_far(machine, [to_gpu(machine, gpu) for gpu in gpus])),
-                Group("host", near_and_far(machine, [from_gpu(machine, gpu) for gpu in gpus])),
-            ],
-        )
+    def groups(self, machine: MachineDocument, suite: str) -> Iterator[Group]:
+        """Yield copies to the GPUs, and copies from them."""
+        gpus = chosen_gpus(machine, suite)
+        for make in (to_gpu, from_gpu):
+            yield Group("host", near_and_far(machine, [make(machine, gpu) for gpu in gpus]))
 
 
 def chosen_gpus(machine: MachineDocument, suite: str) -> tuple[Gpu, ...]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.devices.cuda.availability import nvidia_gpus
 from topoprobe.measure.flows import Executor, FlowSet
 from topoprobe.records.machine import Gpu, MachineDocument
 
-from .gpu_sets import CE, SM, Group, between, lasting, measure_groups, several_gpus_gap
+from .gpu_sets import CE, SM, Group, GroupsBenchmark, between, lasting, several_gpus_gap
 
 _WINDOW_S = {"quick": 0.03, "standard": 0.1}
 _LONG_WINDOW_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class CudaPatternsBenchmark:
+class CudaPatternsBenchmark(GroupsBenchmark):
     """What each copy keeps when many GPUs exchange at the same time.
 
     Two GPUs are a pair, which ``cuda.peers`` measures.
@@ -32,17 +31,15 @@ class CudaPatternsBenchmark:
         """Say why it cannot run here, or None."""
         return several_gpus_gap(machine, at_least=3)
 
-    def run(self, machine: MachineDocument, context: Context) -> Outcome:
-        """Measure pattern after pattern; kernels as well as copy engines in the longer suites."""
-        suite = context.budget.suite
+    def groups(self, machine: MachineDocument, suite: str) -> Iterator[Group]:
+        """Yield pattern after pattern; by kernel as well in the longer suites."""
         duration_s = _WINDOW_S.get(suite, _LONG_WINDOW_S)
         gpus = nvidia_gpus(machine)
         sets = [*converging(gpus), *exchanging(gpus, CE)]
         if suite != "quick":
             sets += exchanging(gpus, SM)
-        return measure_groups(
-            machine, context, [Group("host", (lasting(one, duration_s),)) for one in sets]
-        )
+        for one in sets:
+            yield Group("host", (lasting(one, duration_s),))
 
 
 def converging(gpus: Sequence[Gpu]) -> list[FlowSet]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.flows import FlowSet
 from topoprobe.records.machine import Gpu, MachineDocument
 
@@ -13,9 +12,9 @@ from .gpu_sets import (
     CE,
     SM,
     Group,
+    GroupsBenchmark,
     between,
     lasting,
-    measure_groups,
     pairs_by_class,
     several_gpus_gap,
 )
@@ -26,7 +25,7 @@ _LONG_WINDOW_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class CudaPeersBenchmark:
+class CudaPeersBenchmark(GroupsBenchmark):
     """The matrix of copies between GPUs.
 
     The GPU that a copy comes from runs it and writes to the other. Flows alone are the one-way
@@ -43,17 +42,12 @@ class CudaPeersBenchmark:
         """Say why it cannot run here, or None."""
         return several_gpus_gap(machine)
 
-    def run(self, machine: MachineDocument, context: Context) -> Outcome:
-        """Measure pair after pair."""
-        return measure_groups(machine, context, groups_of(machine, context.budget.suite))
-
-
-def groups_of(machine: MachineDocument, suite: str) -> Iterator[Group]:
-    """Yield one group for each pair: one set by copy engine, one by kernel."""
-    duration_s = _WINDOW_S.get(suite, _LONG_WINDOW_S)
-    for pairs in pairs_by_class(machine).values():
-        for one, other in pairs[:1] if suite == "quick" else pairs:
-            yield Group(one.id, tuple(lasting(each, duration_s) for each in _sets(one, other)))
+    def groups(self, machine: MachineDocument, suite: str) -> Iterator[Group]:
+        """Yield one group for each pair: one set by copy engine, one by kernel."""
+        duration_s = _WINDOW_S.get(suite, _LONG_WINDOW_S)
+        for pairs in pairs_by_class(machine).values():
+            for one, other in pairs[:1] if suite == "quick" else pairs:
+                yield Group(one.id, tuple(lasting(each, duration_s) for each in _sets(one, other)))
 
 
 def _sets(one: Gpu, other: Gpu) -> tuple[FlowSet, ...]:

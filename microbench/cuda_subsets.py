@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from topoprobe.machine.view import Machine
-from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.devices.cuda.availability import nvidia_gpus
 from topoprobe.measure.flows import FlowSet
 from topoprobe.measure.subsets import subsets
 from topoprobe.records.machine import Gpu, MachineDocument
 
-from .gpu_sets import Group, from_gpu, lasting, measure_groups, several_gpus_gap, to_gpu
+from .gpu_sets import Group, GroupsBenchmark, from_gpu, lasting, several_gpus_gap, to_gpu
 
 # Each set of GPUs is run in three ways.
 _NUM_SETS = {"quick": 4, "standard": 12}
@@ -22,7 +21,7 @@ _LONG_WINDOW_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class CudaSubsetsBenchmark:
+class CudaSubsetsBenchmark(GroupsBenchmark):
     """What GPUs leave to each other on the way to the host: to them, from them, and both.
 
     GPUs of one switch, host bridge, NUMA node and socket come first, then a sample of the rest
@@ -38,12 +37,13 @@ class CudaSubsetsBenchmark:
         """Say why it cannot run here, or None."""
         return several_gpus_gap(machine)
 
-    def run(self, machine: MachineDocument, context: Context) -> Outcome:
-        """Measure all chosen sets, and each flow alone, in alternation."""
-        duration_s = _WINDOW_S.get(context.budget.suite, _LONG_WINDOW_S)
-        sets = tuple(lasting(one, duration_s) for one in sets_of(machine, context.budget.suite))
-        # What they share is the host's memory and what leads to it.
-        return measure_groups(machine, context, [Group("host", sets)])
+    def groups(self, machine: MachineDocument, suite: str) -> Iterator[Group]:
+        """Yield all chosen sets as one group: each flow is in several of them.
+
+        What they share is the host's memory and what leads to it.
+        """
+        duration_s = _WINDOW_S.get(suite, _LONG_WINDOW_S)
+        yield Group("host", tuple(lasting(one, duration_s) for one in sets_of(machine, suite)))
 
 
 def sets_of(machine: MachineDocument, suite: str) -> tuple[FlowSet, ...]:

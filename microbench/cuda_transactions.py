@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from topoprobe.measure.benchmark import Context, Outcome
 from topoprobe.measure.flows import Flow, FlowSet
 from topoprobe.records.machine import Gpu, MachineDocument
 
 from .gpu_sets import (
     SM,
     Group,
+    GroupsBenchmark,
     from_gpu,
-    measure_groups,
     nearest_pair,
     several_gpus_gap,
     shared_node,
@@ -28,7 +27,7 @@ Make = Callable[..., Flow]
 
 
 @dataclass(frozen=True, slots=True)
-class CudaTransactionsBenchmark:
+class CudaTransactionsBenchmark(GroupsBenchmark):
     """How a link is divided between large and small transactions.
 
     Kernels on the two nearest GPUs read host memory, or write to it, by accesses of fixed sizes:
@@ -45,16 +44,11 @@ class CudaTransactionsBenchmark:
         """Say why it cannot run here, or None."""
         return several_gpus_gap(machine)
 
-    def run(self, machine: MachineDocument, context: Context) -> Outcome:
-        """Measure reads, and in the longer suites writes."""
+    def groups(self, machine: MachineDocument, suite: str) -> Iterator[Group]:
+        """Yield reads, and in the longer suites writes."""
         pair = nearest_pair(machine)
-        device = shared_node(machine, pair)
-        directions = (to_gpu,) if context.budget.suite == "quick" else (to_gpu, from_gpu)
-        return measure_groups(
-            machine,
-            context,
-            [Group(device, sets_of(machine, pair, make)) for make in directions],
-        )
+        for make in (to_gpu,) if suite == "quick" else (to_gpu, from_gpu):
+            yield Group(shared_node(machine, pair), sets_of(machine, pair, make))
 
 
 def sets_of(machine: MachineDocument, pair: tuple[Gpu, Gpu], make: Make) -> tuple[FlowSet, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from topoprobe.errors import MeasurementFailed
 from topoprobe.machine.paths import path_class, pcie_class
 from topoprobe.machine.view import Machine
-from topoprobe.measure.benchmark import Context, Outcome
+from topoprobe.measure.benchmark import Budget, Context, Outcome, PlannedSet
 from topoprobe.measure.devices.cuda.availability import cuda_gap, nvidia_gpus
 from topoprobe.measure.devices.gpu_conditions import watched
 from topoprobe.measure.flows import End, Executor, Flow, FlowSet
@@ -18,7 +19,7 @@ from topoprobe.records.base import Status
 from topoprobe.records.machine import Gpu, MachineDocument
 from topoprobe.records.results import Series
 
-from .flow_sets import measure_sets
+from .flow_sets import measure_sets, plan
 
 CE = Executor("ce")
 SM = Executor("sm")
@@ -50,6 +51,28 @@ def several_gpus_gap(machine: MachineDocument, at_least: int = 2) -> str | None:
     if gap is None and num_gpus < at_least:
         return f"it takes {at_least} GPUs, and this machine has {num_gpus}"
     return gap
+
+
+class GroupsBenchmark(ABC):
+    """A benchmark that is nothing but groups of sets, which are measured or planned."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def groups(self, machine: MachineDocument, suite: str) -> Iterable[Group]:
+        """Return what a suite measures on a machine, in order."""
+
+    def run(self, machine: MachineDocument, context: Context) -> Outcome:
+        """Measure group after group."""
+        return measure_groups(machine, context, self.groups(machine, context.budget.suite))
+
+    def plan(self, machine: MachineDocument, budget: Budget) -> tuple[PlannedSet, ...]:
+        """Return every flow alone, and the sets."""
+        return tuple(
+            one
+            for group in self.groups(machine, budget.suite)
+            for one in plan(machine, budget, group.sets)
+        )
 
 
 def measure_groups(machine: MachineDocument, context: Context, groups: Iterable[Group]) -> Outcome:

@@ -43,7 +43,10 @@ def every_set(name: str) -> list[FlowSet]:
     box = machine(name)
     gpus = nvidia_gpus(box)
     pair = nearest_pair(box)
-    groups = [*cuda_peers.groups_of(box, "quick"), *cuda_peers.groups_of(box, "full")]
+    groups = [
+        *cuda_peers.CudaPeersBenchmark().groups(box, "quick"),
+        *cuda_peers.CudaPeersBenchmark().groups(box, "full"),
+    ]
     return [
         *cuda_contention.sets_of(box, gpus[0]),
         *(one for group in groups for one in group.sets),
@@ -52,7 +55,7 @@ def every_set(name: str) -> list[FlowSet]:
         *cuda_patterns.exchanging(gpus, CE),
         *cuda_far_memory.near_and_far(box, cuda_subsets.sets_of(box, "quick")[0].flows),
         *cuda_transactions.sets_of(box, pair, cuda_transactions.to_gpu),
-        *cuda_joining.sets_of(box, pair, 0.15),
+        *cuda_joining.sets_of(box, pair, 0.05),
         FlowSet(cuda_soak.flows_of(box)),
     ]
 
@@ -79,8 +82,8 @@ def test_sets_are_texts_of_the_grammar_with_addresses(name: str) -> None:
 def test_peers_are_one_pair_of_each_class_or_all(name: str, classes: dict[str, int]) -> None:
     box = machine(name)
     assert {key: len(pairs) for key, pairs in pairs_by_class(box).items()} == classes
-    assert len(list(cuda_peers.groups_of(box, "quick"))) == len(classes)
-    groups = list(cuda_peers.groups_of(box, "standard"))
+    assert len(list(cuda_peers.CudaPeersBenchmark().groups(box, "quick"))) == len(classes)
+    groups = list(cuda_peers.CudaPeersBenchmark().groups(box, "standard"))
     assert len(groups) == sum(classes.values())
     for group in groups:
         for one in group.sets:
@@ -171,10 +174,10 @@ def test_cascade_is_on_no_machine_without_a_second_switch(name: str) -> None:
 
 def test_joining_copy_runs_in_the_middle_third() -> None:
     box = machine("8x4090")
-    for one in cuda_joining.sets_of(box, nearest_pair(box), 0.15):
+    for one in cuda_joining.sets_of(box, nearest_pair(box), 0.05):
         first, second = one.flows
         assert (first.duration_s, first.delay_s) == (0.15, None)
-        assert second.duration_s == second.delay_s == pytest.approx(0.05)
+        assert second.duration_s == second.delay_s == 0.05
 
 
 def test_lasting_flows_keep_all_else() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cuda.boxes import KIB, TWO_GPUS, Box, context, made_up_traces
 from topoprobe.errors import MeasurementFailed
-from topoprobe.measure.benchmark import Interrupted, Outcome
+from topoprobe.measure.benchmark import Interrupted, Outcome, RunsSets
 from topoprobe.measure.window import rates_per_s
 from topoprobe.microbench import (
     cuda_cascade,
@@ -134,6 +134,19 @@ def test_peers_on_a_link_that_loses_bytes_fail_and_others_go_on(
     assert len({one.factors["device"] for one in failed}) == 1
     assert all("1.00 KiB were never written" in (one.reason or "") for one in failed)
     assert any(one.samples for one in outcome.series)
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda one: one.name)
+def test_benchmark_plans_what_it_runs(make_box: MakeBox, benchmark: Any) -> None:
+    box = make_box(THREE_GPUS)
+    assert isinstance(benchmark, RunsSets)
+    planned = benchmark.plan(box.machine, context().budget)
+    ran = benchmark.run(box.machine, context()).series
+    sets = {one.factors["set"] for one in ran if one.name == "contention.shared"}
+    num_alone = sum(one.name == "contention.solo" for one in ran)
+    assert sets <= {one.flows for one in planned}
+    assert len(planned) == len(sets) + num_alone
+    assert all(one.missing is None and one.seconds > 0.0 for one in planned)
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda one: one.name)
