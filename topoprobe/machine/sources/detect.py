@@ -3,7 +3,7 @@
 A new format is one module and one entry here. Text formats offer ``matches(text)`` and
 ``read(text, name)``, trees of small files ``matches(files)`` and ``read(files, name)``, XML
 dialects ``read(data, name)`` for their root element. A text may hold several formats, as a paste
-in a bug report does: all are read.
+in a bug report does: all are read, XML if it begins near the start.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ _ELEMENT = re.compile(rb"<([A-Za-z_][\w.-]*)")
 # What may stand before the first element, and how each of it ends.
 _PROLOGUE = ((b"<!--", b"-->"), (b"<?", b"?>"))
 _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*")
+# Where XML begins in a copy of a terminal, and how many bytes may stand above it.
+_XML = re.compile(rb"^[ \t]*(?=<(?:\?xml|(?:system|topology|nvidia_smi_log)[\s>]))", re.MULTILINE)
+_MAX_BYTES_ABOVE = 4096
 # Colours and underlines that a terminal's copy still has.
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -107,20 +110,44 @@ def read_file(data: bytes, name: str) -> list[Facts]:
     start = _start(data)
     if not start:
         raise InputError(f"{name} is empty; expected {_READABLE}.")
-    tag = _root_tag(start)
+    before, xml = _split(start)
+    tag = _root_tag(xml)
     if tag in XML_FORMATS:
-        return [_reader(XML_FORMATS[tag]).read(data, name)]
-    if len(data) > MAX_TEXT_BYTES:
-        raise InputError(f"{name} has more than {format_bytes(MAX_TEXT_BYTES)}; it is not read.")
-    text = plain_text(data)
-    found = [] if text is None else [r for r in _readers(TEXT_FORMATS) if r.matches(text)]
+        xml, behind = _split_behind(xml, tag)
+        return [_reader(XML_FORMATS[tag]).read(xml, name), *_read_text(before + behind, name)]
+    found = _read_text(data, name)
     if found:
-        return [reader.read(text, name) for reader in found]
+        return found
+    tag = _root_tag(start)
     advice = unread.advice(start, tag)
     if advice is not None:
         raise InputError(f"{name} is {advice}.")
     what = f"is XML with the root <{tag}>" if tag else "is of an unknown format"
     raise InputError(f"{name} {what}; expected {_READABLE}.")
+
+
+def _split(start: bytes) -> tuple[bytes, bytes]:
+    """Part the lines of a terminal from the XML that begins below them."""
+    begin = None if start.startswith(b"<") else _XML.search(start[:_MAX_BYTES_ABOVE])
+    return (b"", start) if begin is None else (start[: begin.end()], start[begin.end() :])
+
+
+def _split_behind(xml: bytes, tag: str) -> tuple[bytes, bytes]:
+    """Part XML from what follows its end; without an end all of it is XML."""
+    closing = f"</{tag}>".encode()
+    at = xml.rfind(closing)
+    end = len(xml) if at < 0 else at + len(closing)
+    return xml[:end], xml[end:]
+
+
+def _read_text(data: bytes, name: str) -> list[Facts]:
+    """Read all formats that a text holds; there may be none."""
+    if len(data) > MAX_TEXT_BYTES:
+        raise InputError(f"{name} has more than {format_bytes(MAX_TEXT_BYTES)}; it is not read.")
+    text = plain_text(data)
+    if text is None:
+        return []
+    return [reader.read(text, name) for reader in _readers(TEXT_FORMATS) if reader.matches(text)]
 
 
 def read_tree(files: Files, name: str) -> list[Facts]:
