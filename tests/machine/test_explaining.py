@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from topoprobe.machine.building import build
+from topoprobe.machine.drawing import draw_tree
 from topoprobe.machine.explaining import explain
 from topoprobe.machine.fabrics import draw_fabrics
-from topoprobe.machine.facts import Facts, HostFact, PartitionFact, PciFact
-from topoprobe.machine.findings import findings
+from topoprobe.machine.facts import (
+    Facts,
+    GpuFact,
+    HostFact,
+    NicFact,
+    PackageFact,
+    PairFact,
+    PartitionFact,
+    PciFact,
+)
+from topoprobe.machine.findings import findings, summary
 from topoprobe.machine.matrix import draw_matrix
 from topoprobe.machine.pcie import capability
 from topoprobe.machine.sources.scan import scan_files
@@ -19,7 +30,7 @@ from topoprobe.machine.synthetic import NAMES as MACHINES
 from topoprobe.machine.synthetic import machine_facts
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Missing, Tool
-from topoprobe.records.machine import MachineDocument
+from topoprobe.records.machine import Gpu, MachineDocument
 
 NAMES = [
     "nccl-xml/ndv4-topo.xml", "nccl-xml/oci-H100-topology.xml", "nccl-xml/ncv4-topo.xml",
@@ -158,10 +169,154 @@ def test_same_contradiction_on_many_devices_is_one_item(recordings: Path) -> Non
     assert "pcie@0000:08:00.0 and 7 more: link capability: Gen2 x16 / Gen5 x16." in text
 
 
+def test_tree_and_matrix_number_nics_and_drives_alike() -> None:
+    text = explain(made_up("2 socket: [gpu, 2 nic(cx7), nvme]"), 120)
+    tree = {
+        found[1] + found[2]: found[3] for found in re.finditer(r"─ (NIC|NVMe) ([0-9]+) (\S+)", text)
+    }
+    legend = dict(re.findall(r"(NIC[0-9]+|NVMe[0-9]+)  .*?([0-9a-f:]+\.[0-7])", text))
+    assert len(tree) == 6
+    assert legend == tree
+
+
+def test_name_that_says_no_more_than_a_number_is_not_repeated() -> None:
+    text = explain(told_by_matrix("PIX", nics=("NIC0", "NIC1")), 80)
+    assert "├─ NIC 0\n" in text
+    assert "└─ NIC 1\n" in text
+    assert "NIC NIC0" not in text
+    assert "NIC0 " not in text.rpartition("PIX   one PCIe switch")[2].partition("Unknown")[0]
+
+
+def told_by_matrix(
+    path_class: str | None, *, nics: tuple[str, ...] = (), cpus: tuple[int, ...] = ()
+) -> MachineDocument:
+    gpus = tuple(GpuFact(subject=f"gpu:{i}", cpus=cpus) for i in range(2))
+    pairs = [PairFact(a="gpu:0", b="gpu:1", path_class=path_class)]
+    pairs += [PairFact(a="gpu:0", b=f"nic:{name}", path_class=path_class) for name in nics]
+    facts = Facts(
+        source="a", gpus=gpus, nics=tuple(NicFact(key=n) for n in nics), pairs=tuple(pairs)
+    )
+    return build([facts], origin="recorded", tool=Tool(tool_version="0"))
+
+
+def test_matrix_of_which_nothing_is_known_is_one_line_with_the_reason() -> None:
+    text = draw_matrix(Machine(told_by_matrix(None, nics=("NIC0",))), 120)
+    assert text.splitlines() == [
+        "No path class of GPUs to GPUs and NICs is known. It is not known where one of them is "
+        "attached."
+    ]
+
+
+def test_places_are_told_though_no_path_class_is() -> None:
+    text = draw_matrix(Machine(told_by_matrix(None, cpus=(0, 1))), 120)
+    assert "GPU1 0-1" in text
+    assert "?" not in text
+
+
+def test_names_of_nics_and_drives_stand_in_one_column() -> None:
+    text = draw_matrix(Machine(made_up("socket: [gpu, nic, 11 nvme(1tb)]")), 80)
+    rows = [line for line in text.splitlines() if line.startswith(("NIC0 ", "NVMe"))]
+    assert {len(re.match(r"\S+ +", row)[0]) for row in rows if "  " in row} == {8}  # type: ignore[index]
+
+
+def test_nearest_nics_are_named_and_many_by_ranges() -> None:
+    few = draw_matrix(Machine(made_up("socket: switch: gpu, 3 nic")), 80)
+    many = draw_matrix(Machine(made_up("socket: switch: gpu, 5 nic")), 80)
+    assert "NIC0,NIC1,NIC2 PIX" in few
+    assert "NIC0-4 PIX" in many
+
+
+def test_nearest_nic_is_no_management_port(recordings: Path) -> None:
+    text = draw_matrix(Machine(read(recordings, "hwloc-xml/epyc-corona-p2.xml")), 120)
+    near = [line.split() for line in text.splitlines() if line.startswith("GPU7")]
+    assert near[-1][-3:-1] == ["NIC0", "NODE"]
+    text = draw_matrix(Machine(read(recordings, "hwloc-xml/coral-lassen.xml")), 120)
+    assert "NIC0,NIC1 NODE" in text
+    assert "alike" not in text
+
+
+def test_functions_of_the_chip_set_are_counted_once_at_the_end(recordings: Path) -> None:
+    text = draw_tree(Machine(read(recordings, "hwloc-xml/epyc-corona-p2.xml")), 120)
+    assert text.splitlines()[-1] == "Not drawn: 11 chip set functions."
+    assert text.count("chip set") == 1
+
+
+def test_narrow_terminal_takes_the_rate_of_a_link_before_the_name(recordings: Path) -> None:
+    machine = Machine(read(recordings, "lspci/h100x8-pex890xx-lspci-vvv.txt.xz"))
+    row = next(line for line in draw_tree(machine, 74).splitlines() if "NIC 3 " in line)
+    assert row.endswith("· Gen4 x16 · MT2892 Family [ConnectX-6 Dx]")
+    row = next(line for line in draw_tree(machine, 120).splitlines() if "NIC 3 " in line)
+    assert "Gen4 x16 31.5 GB/s" in row
+
+
+def test_speed_that_may_be_the_maximum_is_not_called_the_one_now(recordings: Path) -> None:
+    text = draw_tree(Machine(read(recordings, "hwloc-xml/g4dnmetal.xml")), 120)
+    assert text.count("15.8 GB/s now or at most · Tesla T4") == 8
+
+
+def test_core_that_is_alone_is_one() -> None:
+    package = PackageFact(os_index=0, num_cores=1, num_threads=1)
+    facts = Facts(source="a", packages=(package,))
+    text = draw_tree(Machine(build([facts], origin="live", tool=Tool(tool_version="0"))), 80)
+    assert "1 core, 1 thread" in text
+    assert "1 cores" not in text
+
+
+def test_lists_of_cpus_in_contradictions_are_ranges() -> None:
+    gpus = [(GpuFact(subject="gpu:0", cpus=cpus),) for cpus in ((0, 1, 2), (7,))]
+    sources = [Facts(source=f"s{i}", gpus=found) for i, found in enumerate(gpus)]
+    text = explain(build(sources, origin="recorded", tool=Tool(tool_version="0")), 80)
+    assert "gpu:0: cpus: 0-2 / 7." in text
+
+
 def test_far_nic_is_not_called_near(recordings: Path) -> None:
     document = read(recordings, "hwloc-xml/g4dnmetal.xml")
     assert any("Each of GPUs 0-3 has no NIC on its side" in s for s in findings(Machine(document)))
     assert "none near" in explain(document, 120)
+
+
+def test_accelerators_that_are_no_gpus_are_called_by_their_name() -> None:
+    functions = tuple(
+        PciFact(address=f"0000:0{i}:00.0", root="0000:00", class_code=code, vendor=vendor,
+                device=device)
+        for i, (code, vendor, device) in enumerate(
+            [("0b4000", "1bcf", "001c"), ("0b4000", "1bcf", "001c"), ("030200", "10de", "2330")]
+        )
+    )  # fmt: skip
+    facts = Facts(source="a", tree="full", functions=functions)
+    document = build([facts], origin="recorded", tool=Tool(tool_version="0"))
+    assert summary(Machine(document)) == (
+        "1 GPU, 2 accelerators; the GPU is NVIDIA H100-SXM5-80GB; the accelerators are NEC Vector "
+        "Engine 1.0; here called GPUs 0 and 1."
+    )
+    assert len(Machine(document).all(Gpu)) == 3
+
+
+def test_models_stand_in_the_order_of_the_gpus() -> None:
+    functions = tuple(
+        PciFact(address=f"0000:0{i}:00.0", root="0000:00", class_code="030000", vendor="10de",
+                name=name)
+        for i, name in enumerate(("RTX 5090", "RTX 3090", "RTX 5090"))
+    )  # fmt: skip
+    document = build(
+        [Facts(source="a", functions=functions)], origin="live", tool=Tool(tool_version="0")
+    )
+    assert "the GPUs are RTX 5090, RTX 3090." in summary(Machine(document))
+
+
+def test_one_contradiction_is_it() -> None:
+    gpus = [(GpuFact(subject="gpu:0", uuid=uuid),) for uuid in ("a", "b")]
+    sources = [Facts(source=f"s{i}", gpus=found) for i, found in enumerate(gpus)]
+    document = build(sources, origin="recorded", tool=Tool(tool_version="0"))
+    assert len(document.contradictions) == 1
+    assert findings(Machine(document))[-1] == (
+        "1 reading contradicts another or cannot be; it is listed below."
+    )
+
+
+def test_uplink_read_at_one_moment_only_is_told_so(recordings: Path) -> None:
+    said = findings(Machine(read(recordings, "hwloc-xml/coral-lassen.xml")))
+    assert any("share 3.94 GB/s (read while it may have rested)." in text for text in said)
 
 
 def gpu_at(**more: Any) -> MachineDocument:

@@ -157,6 +157,7 @@ _MODELS = {
     ("1af4", "1041"): "network device",
     ("1af4", "1001"): "block device",
     ("1af4", "1042"): "block device",
+    ("1bcf", "001c"): "Vector Engine 1.0",
     ("1d0f", "ec20"): "Elastic Network Adapter",
     ("1d0f", "efa0"): "Elastic Fabric Adapter",
     ("1d0f", "efa1"): "Elastic Fabric Adapter",
@@ -208,7 +209,10 @@ def label_of(function: PciFact) -> str:
     model = model_of(function)
     if model:
         return model
-    what = "GPU" if function.kind == "gpu" or _is_gpu_function(function) else role_of(function)
+    is_gpu = function.kind == "gpu" or _is_gpu_function(function)
+    what = "GPU" if is_gpu else role_of(function)
+    if is_gpu and function.vendor == _NEC:
+        what = "accelerator"
     vendor = _VENDORS.get(function.vendor or "")
     numbers = f" {function.vendor}:{function.device}" if function.vendor and function.device else ""
     return f"{vendor} {what}{numbers}" if vendor else f"{what}{numbers}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topoprobe.machine.addresses import format_cpu_list
+from topoprobe.machine.numbering import endpoint_names
 from topoprobe.machine.pcie import describe
 from topoprobe.machine.table import clip
 from topoprobe.machine.view import Machine
-from topoprobe.machine.wording import name_of
+from topoprobe.machine.wording import count, name_of
 from topoprobe.records.machine import (
     AnyNode,
     Capability,
@@ -35,43 +36,59 @@ _DOT = " · "
 def draw_tree(machine: Machine, width: int) -> str:
     """Draw what contains what, one line per node.
 
-    Chip set and virtual functions are counted, not listed, and so are bridges with nothing else
-    below them.
+    Virtual functions are counted where they are, functions of the chip set and bridges with
+    nothing else below them on a line at the end.
 
     Parameters
     ----------
     machine : Machine
         The machine.
     width : int
-        Columns of the terminal; longer lines are cut.
+        Columns of the terminal; longer lines lose the rate of their link first, then are cut.
     """
-    lines = []
-    host = machine.host
-    if host is not None:
-        lines.append(clip(_describe(machine, host), width))
-        lines.extend(clip(line, width) for line in _below(machine, host, ""))
-    return "\n".join(lines)
+    return "" if machine.host is None else "\n".join(_Drawing(machine, width).lines(machine.host))
 
 
-def _below(machine: Machine, node: AnyNode, indent: str) -> Iterator[str]:
-    shown, num_hidden, num_virtual = [], 0, 0
-    for child in machine.children(node.id):
-        if _is_worth_a_line(machine, child):
-            shown.append(child)
-        elif isinstance(child, Partition):
-            num_virtual += 1
-        else:
-            num_hidden += _num_functions(machine, child)
-    counts = (("virtual functions", num_virtual), ("chip set functions", num_hidden))
-    rest = [f"{what}: {number}" for what, number in counts if number]
-    for position, item in enumerate((*shown, *rest)):
-        is_last = position == len(shown) + len(rest) - 1
-        branch, deeper = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
-        if isinstance(item, str):
-            yield f"{indent}{branch}{item}"
-            continue
-        yield f"{indent}{branch}{_describe(machine, item)}"
-        yield from _below(machine, item, indent + deeper)
+class _Drawing:
+    """Draws the tree of one machine."""
+
+    def __init__(self, machine: Machine, width: int) -> None:
+        self._machine = machine
+        self._width = width
+        self._names = endpoint_names(machine)
+        self._num_hidden = 0
+
+    def lines(self, host: Host) -> Iterator[str]:
+        yield self._line("", host)
+        yield from self._below(host, "")
+        if self._num_hidden:
+            yield clip(f"Not drawn: {count(self._num_hidden, 'chip set function')}.", self._width)
+
+    def _below(self, node: AnyNode, indent: str) -> Iterator[str]:
+        shown: list[AnyNode] = []
+        num_virtual = 0
+        for child in self._machine.children(node.id):
+            if _is_worth_a_line(self._machine, child):
+                shown.append(child)
+            elif isinstance(child, Partition):
+                num_virtual += 1
+            else:
+                self._num_hidden += _num_functions(self._machine, child)
+        for position, child in enumerate(shown):
+            is_last = position == len(shown) - 1 and not num_virtual
+            branch, deeper = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
+            yield self._line(f"{indent}{branch}", child)
+            yield from self._below(child, indent + deeper)
+        if num_virtual:
+            yield clip(f"{indent}└─ virtual functions: {num_virtual}", self._width)
+
+    def _line(self, start: str, node: AnyNode) -> str:
+        for has_rates in (True, False):
+            parts = _parts(self._machine, node, self._names, has_rates=has_rates)
+            text = start + _DOT.join(part for part in parts if part)
+            if len(text) <= self._width:
+                break
+        return clip(text, self._width)
 
 
 def _is_worth_a_line(machine: Machine, node: AnyNode) -> bool:
@@ -92,11 +109,10 @@ def _num_functions(machine: Machine, node: AnyNode) -> int:
     return own + sum(_num_functions(machine, child) for child in machine.children(node.id))
 
 
-def _describe(machine: Machine, node: AnyNode) -> str:
-    return _DOT.join(part for part in _parts(machine, node) if part)
-
-
-def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
+def _parts(
+    machine: Machine, node: AnyNode, names: dict[str, str], *, has_rates: bool
+) -> Iterator[str]:
+    link = _link(machine, node, has_rates=has_rates) if isinstance(node, PciNode) else ""
     match node:
         case Host():
             yield node.name
@@ -107,7 +123,7 @@ def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
         case Package():
             yield f"package {node.os_index}"
             yield node.name
-            yield f"{node.num_cores or '?'} cores, {node.num_threads or '?'} threads"
+            yield f"{_count(node.num_cores, 'core')}, {_count(node.num_threads, 'thread')}"
             yield _caches(node)
         case Numa():
             yield f"NUMA node {node.os_index}" if node.memory_of else node.name
@@ -118,34 +134,37 @@ def _parts(machine: Machine, node: AnyNode) -> Iterator[str]:
             yield node.name
         case PcieSwitch():
             yield f"switch {node.pci_address}"
-            yield _link(machine, node)
+            yield link
             yield node.model or ""
         case Gpu():
-            yield f"GPU {node.index} {node.pci_address or ''}".strip()
-            yield _link(machine, node)
-            yield f"{node.num_nvlinks} NVLinks" if node.num_nvlinks else ""
+            yield f"{names[node.id]} {node.pci_address or ''}".strip()
+            yield link
+            yield count(node.num_nvlinks, "NVLink") if node.num_nvlinks else ""
             yield node.model or ""
             yield format_bytes(node.memory_bytes) if node.memory_bytes else ""
             yield "MIG" if node.is_mig_enabled else node.partition_mode or ""
         case Nic():
-            yield f"NIC {node.pci_address or ('' if node.ports else node.name)}".strip()
+            yield f"{names[node.id]} {node.pci_address or ''}".strip()
+            # A driver's text may number NICs itself, and a number alone says no more than ours.
+            has_name = node.pci_address or node.ports or node.name == f"NIC{names[node.id][4:]}"
+            yield "" if has_name else node.name
             yield ", ".join(_port(port) for port in node.ports)
-            yield _link(machine, node)
+            yield link
             yield node.model or ""
         case Nvme():
-            yield f"drive {node.pci_address}"
+            yield f"{names[node.id]} {node.pci_address or ''}".strip()
             yield ", ".join(node.block_devices)
             yield format_bytes(node.size_bytes) if node.size_bytes else ""
-            yield _link(machine, node)
+            yield link
         case NvSwitch():
             yield f"NVSwitch {node.pci_address or '(address hidden)'}"
-            yield _link(machine, node)
+            yield link
         case Partition():
             yield f"{'MIG' if node.partition_kind == 'mig' else 'partition'} {node.name}"
         case CxlMemory():
             yield f"CXL memory {node.pci_address}"
             yield format_bytes(node.memory_bytes) if node.memory_bytes else ""
-            yield _link(machine, node)
+            yield link
         case Other():
             yield node.name
 
@@ -168,22 +187,30 @@ def _port(port: NicPort) -> str:
     return f"{port.name}{rate}"
 
 
-def _link(machine: Machine, node: PciNode) -> str:
+def _count(number: int | None, noun: str) -> str:
+    return count(number, noun) if number else f"? {noun}s"
+
+
+def _link(machine: Machine, node: PciNode, *, has_rates: bool) -> str:
     link = machine.link_above(node.id)
     if link is None:
         return ""
     if link.nominal is None:
-        return f"{_capability(link.current)} now" if link.current else ""
+        told = _capability(link.current, has_rate=has_rates) if link.current else ""
+        when = "now or at most" if link.may_be_maximum else "now"
+        return f"{told} {when}" if told else ""
     now = link.current
     is_slower = now is not None and (
         _below_nominal(now.transfers_per_s, link.nominal.transfers_per_s)
         or _below_nominal(now.num_lanes, link.nominal.num_lanes)
     )
-    return _capability(link.nominal) + (f" ({describe(now)} now)" if is_slower else "")
+    return _capability(link.nominal, has_rate=has_rates) + (
+        f" ({describe(now)} now)" if is_slower else ""
+    )
 
 
-def _capability(what: Capability) -> str:
-    rate = what.bandwidth_bytes_per_s
+def _capability(what: Capability, *, has_rate: bool) -> str:
+    rate = what.bandwidth_bytes_per_s if has_rate else None
     return f"{describe(what)} {format_rate(rate) if rate else ''}".strip()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
+from topoprobe.machine.addresses import format_cpu_list
 from topoprobe.machine.drawing import draw_tree
 from topoprobe.machine.fabrics import draw_fabrics
 from topoprobe.machine.findings import findings
@@ -15,6 +17,7 @@ from topoprobe.machine.wording import printable, words_of
 from topoprobe.records.machine import MachineDocument
 
 _MOST_SUBJECTS = 3
+_NUMBERS = re.compile(r"\([0-9]+,( [0-9]+(, [0-9]+)*)?\)")
 
 
 def explain(document: MachineDocument, width: int) -> str:
@@ -44,7 +47,7 @@ def _contradictions(document: MachineDocument, width: int) -> Iterator[str]:
     groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for found in document.contradictions:
         # The same mistake on many devices differs only in their addresses.
-        shape = tuple(reading.rpartition(": ")[2] for reading in found.readings)
+        shape = tuple(_reading(told.rpartition(": ")[2]) for told in found.readings)
         groups.setdefault((found.fact, found.meaning, shape), []).append(found.subject)
     if groups:
         yield "Contradictions"
@@ -52,6 +55,13 @@ def _contradictions(document: MachineDocument, width: int) -> Iterator[str]:
         yield from _item(
             f"{_listed(subjects)}: {words_of(fact)}: {' / '.join(shape)}. {meaning}", width
         )
+
+
+def _reading(text: str) -> str:
+    """Write a list of numbers as ranges: CPUs are many."""
+    if not _NUMBERS.fullmatch(text):
+        return text
+    return format_cpu_list(tuple(map(int, text.strip("(,)").split(","))))
 
 
 def _unknown(document: MachineDocument, width: int) -> Iterator[str]:

@@ -28,6 +28,8 @@ from topoprobe.units import format_rate
 # `topoprobe doctor` tells all.
 _MOST_VERDICTS = 6
 # Checks whose OKs say what kind of machine this is.
+# Who makes GPUs; a text that tells no vendor is of a GPU's driver.
+_GPU_VENDORS = {"10de", "1002", "8086", None}
 _TELLING = {driver.NAME, guest.NAME}
 
 
@@ -53,10 +55,33 @@ def summary(machine: Machine) -> str:
         (Nvme, "drive"),
         (PcieSwitch, "PCIe switch"),
     )
-    parts = [_counted(found, noun) for kind, noun in kinds if (found := machine.all(kind))]
-    models = sorted({gpu.model for gpu in machine.all(Gpu) if gpu.model})
-    of = f"; the GPUs are {', '.join(models)}" if models else ""
-    return f"{', '.join(parts) or 'Nothing that can be measured'}{of}."
+    others = [gpu for gpu in machine.all(Gpu) if not _is_graphics(gpu)]
+    parts = []
+    for kind, noun in kinds:
+        found = [node for node in machine.all(kind) if node not in others]
+        parts += [_counted(found, noun)] if found else []
+        parts += [count(len(others), "accelerator")] if kind is Gpu and others else []
+    told = [
+        _models([gpu for gpu in machine.all(Gpu) if gpu not in others], "GPU"),
+        _models(others, "accelerator"),
+        f"here called {gpu_names(others)}" if others else "",
+    ]
+    return (
+        "; ".join((", ".join(parts) or "Nothing that can be measured", *filter(None, told))) + "."
+    )
+
+
+def _models(gpus: Sequence[Gpu], noun: str) -> str:
+    """Name the products, in the order of the GPUs."""
+    models = dict.fromkeys(gpu.model or (gpu.name if noun != "GPU" else None) for gpu in gpus)
+    named = [model for model in models if model]
+    verb = f"the {noun} is" if len(gpus) == 1 else f"the {noun}s are"
+    return f"{verb} {', '.join(named)}" if named else ""
+
+
+def _is_graphics(gpu: Gpu) -> bool:
+    """Tell GPUs from other accelerators, as NEC's vector engines."""
+    return gpu.pci_vendor in _GPU_VENDORS
 
 
 def _counted(nodes: Sequence[Node], noun: str) -> str:
@@ -97,19 +122,21 @@ def _shared_uplinks(machine: Machine) -> Iterator[str]:
     groups: dict[str, list[list[Gpu]]] = {}
     for wire, gpus in behind.items():
         if len(gpus) > 1:
-            best = links[wire].nominal or links[wire].current
-            rate = best.bandwidth_bytes_per_s if best else None
-            what = f"{describe(best)} uplink".strip()
-            share = (
-                f"copies to all of them at once share {format_rate(rate)}"
-                if rate
-                else "copies to all of them at once share it"
-            )
-            groups.setdefault(f"one {what} to the CPU: {share}", []).append(gpus)
+            groups.setdefault(_uplink(links[wire]), []).append(gpus)
     for text, shared in groups.items():
         names = "; ".join(gpu_names(gpus) for gpus in shared)
         each = " (each group)" if len(shared) > 1 else ""
         yield f"{names}{each} share {text}."
+
+
+def _uplink(link: Link) -> str:
+    best = link.nominal or link.current
+    rate = best.bandwidth_bytes_per_s if best else None
+    amount = format_rate(rate) if rate else "it"
+    # A link may have rested when nothing but its speed of the moment was read.
+    when = " (read while it may have rested)" if rate and link.nominal is None else ""
+    what = f"{describe(best)} uplink".strip()
+    return f"one {what} to the CPU: copies to all of them at once share {amount}{when}"
 
 
 def _binding(machine: Machine) -> Iterator[str]:
@@ -127,5 +154,5 @@ def _binding(machine: Machine) -> Iterator[str]:
 def _contradictions(machine: Machine) -> Iterator[str]:
     number = len(machine.document.contradictions)
     if number:
-        verb = "contradicts" if number == 1 else "contradict"
-        yield f"{count(number, 'reading')} {verb} another or cannot be; they are listed below."
+        verb, they = ("contradicts", "it is") if number == 1 else ("contradict", "they are")
+        yield f"{count(number, 'reading')} {verb} another or cannot be; {they} listed below."

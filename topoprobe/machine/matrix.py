@@ -5,14 +5,18 @@ GPUs stand in the rows; what does not fit the terminal beside them continues bel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from string import ascii_letters, digits
+from textwrap import wrap
 
 from topoprobe.machine.addresses import format_cpu_list
+from topoprobe.machine.nearness import nearest_nics
+from topoprobe.machine.numbering import endpoint_names
 from topoprobe.machine.paths import CLASSES
 from topoprobe.machine.table import Column, clip, draw_table, side_by_side
 from topoprobe.machine.view import Machine
+from topoprobe.machine.wording import listed
 from topoprobe.records.machine import Gpu, LinkKind, Nic, Nvme, PciNode
 from topoprobe.units import format_bytes
 
@@ -29,35 +33,42 @@ _MEANINGS = {
     "?": "unknown; the reason is below",
 }
 _ORDER = (*CLASSES[:3], "XGMI", *CLASSES[3:], "?")
-_NVME_CLASS = "0108"
+_MOST_NAMES = 3
+# How the node ids of a kind begin.
+_PREFIXES = {"GPUs": "gpu", "NICs": "nic", "drives": "nvme"}
 
 
 def draw_matrix(machine: Machine, width: int) -> str:
     """Draw GPUs against GPUs, NICs and drives, and the nearest NIC, NUMA node and CPUs of each.
 
-    Empty without GPUs.
+    One line says of what no class is known at all. Empty without GPUs.
     """
-    gpus, nics, drives = machine.all(Gpu), machine.all(Nic), machine.all(Nvme)
+    gpus = machine.all(Gpu)
     if not gpus:
         return ""
     cells = _cells(machine)
-    names = {gpu.id: f"GPU{gpu.index}" for gpu in gpus}
-    names |= {nic.id: f"NIC{i}" for i, nic in enumerate(nics)}
-    names |= _drive_names(drives)
-    groups = [
-        [
-            Column(names[other.id], tuple(cells.get((gpu.id, other.id), "?") for gpu in gpus))
-            for other in others
+    names = {node_id: name.replace(" ", "") for node_id, name in endpoint_names(machine).items()}
+    others: dict[str, Sequence[PciNode]] = {
+        "GPUs": gpus, "NICs": machine.all(Nic), "drives": machine.all(Nvme)
+    }  # fmt: skip
+    unknown = [kind for kind, ends in others.items() if _is_unknown(gpus, ends, cells)]
+    known = {kind: ends for kind, ends in others.items() if kind not in unknown}
+    groups = {
+        kind: [
+            Column(names[end.id], tuple(cells.get((gpu.id, end.id), "?") for gpu in gpus))
+            for end in ends
         ]
-        for others in (gpus, nics, drives)
+        for kind, ends in known.items()
+    }
+    groups["drives"] = list(_merged(groups.get("drives", ())))
+    columns = [*groups.values(), _places(machine, "NICs" in known, names)]
+    blocks = [
+        _unknown_classes(machine, unknown, width),
+        draw_table([names[gpu.id] for gpu in gpus], columns, width) if any(columns) else [],
+        [clip(line, width) for line in _legend(groups)],
+        side_by_side(list(_devices(known, names)), width),
     ]
-    groups[-1] = list(_merged(groups[-1]))
-    rows = [names[gpu.id] for gpu in gpus]
-    table = draw_table(rows, [*groups, _places(gpus, nics, cells, names)], width)
-    devices = [_line(names, nic, _ports(nic) or nic.model or "") for nic in nics]
-    devices += [_line(names, drive, _contents(drive)) for drive in drives]
-    legend = [clip(line, width) for line in _legend(cells)]
-    return "\n".join((*table, "", *legend, "", *side_by_side(devices, width))).rstrip()
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines)
 
 
 def _cells(machine: Machine) -> dict[tuple[str, str], str]:
@@ -71,6 +82,28 @@ def _cells(machine: Machine) -> dict[tuple[str, str], str]:
     return cells
 
 
+def _is_unknown(
+    gpus: Sequence[Gpu], ends: Sequence[PciNode], cells: dict[tuple[str, str], str]
+) -> bool:
+    """Tell whether there are pairs with such ends, and no class of any is known."""
+    pairs = [(gpu.id, end.id) for gpu in gpus for end in ends if gpu.id != end.id]
+    return bool(pairs) and all(cells.get(pair, "?") == "?" for pair in pairs)
+
+
+def _unknown_classes(machine: Machine, kinds: Sequence[str], width: int) -> list[str]:
+    """Say between what no class is known, and why."""
+    if not kinds:
+        return []
+    prefixes = tuple(_PREFIXES[kind] for kind in kinds)
+    reasons = dict.fromkeys(
+        missing.reason
+        for missing in machine.document.unknown
+        if missing.fact == "class" and missing.subject.partition(" ")[2].startswith(prefixes)
+    )
+    text = " ".join((f"No path class of GPUs to {listed(kinds)} is known.", *reasons))
+    return wrap(text, width, subsequent_indent="  ")
+
+
 def _merged(columns: Sequence[Column]) -> Iterator[Column]:
     """Make one column of neighbours that are alike: a server may have two dozen drives."""
     for (_, cells), alike in groupby(columns, key=lambda c: (c.header.rstrip(digits), c.cells)):
@@ -79,15 +112,11 @@ def _merged(columns: Sequence[Column]) -> Iterator[Column]:
         yield Column(names[0] + last, cells)
 
 
-def _places(
-    gpus: Sequence[Gpu],
-    nics: Sequence[Nic],
-    cells: dict[tuple[str, str], str],
-    names: dict[str, str],
-) -> list[Column]:
+def _places(machine: Machine, has_nics: bool, names: dict[str, str]) -> list[Column]:
     """Say where each GPU is, and what is near it."""
+    gpus, nics = machine.all(Gpu), machine.all(Nic)
     numas = ["-" if gpu.numa_index is None else f"{gpu.numa_index}" for gpu in gpus]
-    near = [_nearest(gpu, nics, cells, names) for gpu in gpus] if nics else []
+    near = [_nearest(machine, gpu, nics, names) for gpu in gpus] if has_nics and nics else []
     cpus = [format_cpu_list(gpu.cpus) or "-" for gpu in gpus]
     named = (("NUMA", numas), ("nearest NIC", near), ("CPUs", cpus))
     # A blank more between columns, because there are blanks in the cells.
@@ -98,27 +127,44 @@ def _places(
     ]
 
 
-def _nearest(
-    gpu: Gpu, nics: Sequence[Nic], cells: dict[tuple[str, str], str], names: dict[str, str]
-) -> str:
-    ranked = [(_rank(cells.get((gpu.id, nic.id), "?")), names[nic.id]) for nic in nics]
-    best = min(rank for rank, _ in ranked)
-    if best == len(_ORDER) - 1:
+def _nearest(machine: Machine, gpu: Gpu, nics: Sequence[Nic], names: dict[str, str]) -> str:
+    path_class, ids = nearest_nics(machine, gpu.id, nics)
+    if path_class is None:
         return "?"
-    if _ORDER[best] == "SYS":
+    if path_class == "SYS":
         return "none near"
-    found = [name for rank, name in ranked if rank == best]
-    names_text = ",".join(found) if len(found) <= 2 else f"{len(found)} alike"
-    return f"{names_text} {_ORDER[best]}"
+    found = [names[nic_id] for nic_id in ids]
+    if len(found) > _MOST_NAMES:
+        numbers = tuple(int(name.removeprefix("NIC")) for name in found)
+        found = [f"NIC{format_cpu_list(numbers)}"]
+    return f"{','.join(found)} {path_class}"
 
 
-def _rank(text: str) -> int:
-    return _ORDER.index("NV#" if text.startswith("NV") else text)
-
-
-def _legend(cells: dict[tuple[str, str], str]) -> list[str]:
-    used = {"NV#" if text.startswith("NV") else text for text in cells.values()}
+def _legend(groups: Mapping[str, Sequence[Column]]) -> list[str]:
+    shown = {text for columns in groups.values() for column in columns for text in column.cells}
+    used = {"NV#" if text.startswith("NV") else text for text in shown}
     return [f"{name:<5} {_MEANINGS[name]}" for name in _ORDER if name in used]
+
+
+def _devices(known: Mapping[str, Sequence[PciNode]], names: dict[str, str]) -> Iterator[str]:
+    """Say what stands behind the names of columns, where more is known than the name."""
+    devices = [node for kind in ("NICs", "drives") for node in known.get(kind, ())]
+    size = max((len(names[node.id]) for node in devices), default=0)
+    for node in devices:
+        told = [text for text in (_what(node), node.pci_address) if text]
+        if told:
+            yield "  ".join((names[node.id].ljust(size), *told))
+
+
+def _what(node: PciNode) -> str:
+    match node:
+        case Nic():
+            return _ports(node) or node.model or ""
+        case Nvme():
+            size = format_bytes(node.size_bytes) if node.size_bytes else ""
+            return "  ".join(filter(None, (", ".join(node.block_devices), size)))
+        case _:
+            return ""
 
 
 def _ports(nic: Nic) -> str:
@@ -126,22 +172,3 @@ def _ports(nic: Nic) -> str:
         f"{p.name} ({p.net_interface})" if p.net_interface and p.net_interface != p.name else p.name
         for p in nic.ports
     )
-
-
-def _contents(drive: Nvme) -> str:
-    size = format_bytes(drive.size_bytes) if drive.size_bytes else ""
-    return "  ".join(filter(None, (", ".join(drive.block_devices), size)))
-
-
-def _line(names: dict[str, str], node: PciNode, what: str) -> str:
-    return "  ".join(filter(None, (f"{names[node.id]:<5}", what, node.pci_address)))
-
-
-def _drive_names(drives: Sequence[Nvme]) -> dict[str, str]:
-    return {
-        drive.id: f"{'NVMe' if _is_nvme(drive) else 'disk'}{i}" for i, drive in enumerate(drives)
-    }
-
-
-def _is_nvme(drive: Nvme) -> bool:
-    return drive.pci_class is None or drive.pci_class.startswith(_NVME_CLASS)
