@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -120,6 +127,37 @@ def test_bad_use_is_one_sentence_and_exit_code_two(arguments: list[str], words: 
     assert (done.returncode, done.stdout) == (2, b"")
     assert words in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
+
+
+def on_terminal(*arguments: str, **environment: str) -> str:
+    """Return what the command prints on a terminal of 90 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
+    kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "COLUMNS"}}
+    command = subprocess.Popen(
+        [sys.executable, "-m", "topoprobe", "doctor", *arguments],
+        cwd=ROOT, stdout=theirs, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        env=kept | {"TERM": "xterm-256color"} | environment,
+    )  # fmt: skip
+    os.close(theirs)
+    text = b""
+    with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+        while part := os.read(ours, 65536):
+            text += part
+    os.close(ours)
+    assert command.wait(60) == 1
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_what_is_wrong_is_coloured_on_a_terminal_only(narrowed: str) -> None:
+    coloured = on_terminal(narrowed)
+    assert "\x1b[31mFAIL\x1b[0m link-width " in coloured
+    plain = on_terminal(narrowed, NO_COLOR="1")
+    assert "\x1b" not in plain
+    assert "\x1b" not in on_terminal(narrowed, TERM="dumb")
+    assert b"\x1b" not in doctor(narrowed).stdout
+    # Colours change no layout.
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
 def test_nothing_heavy_is_imported() -> None:

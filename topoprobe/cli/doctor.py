@@ -13,7 +13,7 @@ from topoprobe import __version__
 from topoprobe.cli.machines import SOURCES_HELP, read_machine
 from topoprobe.cli.options import Force, Quiet
 from topoprobe.cli.output import refuse_existing, write_output
-from topoprobe.cli.terminal import note, text_width
+from topoprobe.cli.terminal import console, note, text_width
 from topoprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _EPILOG = (
     "  topoprobe doctor lspci.txt nvidia-smi-q.xml --markdown\n\n"
     "  topoprobe doctor --json -o verdicts.json"
 )
+_STYLES = {"FAIL": "red", "WARN": "yellow"}
 _SUFFIXES = {".json": "json", ".md": "markdown", ".txt": "text"}
 
 
@@ -72,7 +73,10 @@ def run(
         from topoprobe.machine.diagnosis import screen
 
         text = screen(machine, verdicts, text_width(output), are_all=are_all)
-    write_output(output, text.encode())
+    if form == "text" and output == "-" and sys.stdout.isatty():
+        _paint(text)
+    else:
+        write_output(output, text.encode())
     if output != "-":
         note(f"Wrote {output}.", quiet=quiet)
     if not as_json:
@@ -94,6 +98,16 @@ def _form(output: str, *, as_json: bool, as_markdown: bool) -> str:
             ".md (--markdown) or .txt (the screen)."
         )
     return told
+
+
+def _paint(text: str) -> None:
+    """Print the screen on a terminal, with the words for what is wrong in colour."""
+    from rich.text import Text
+
+    painted = Text(text)
+    for level, style in _STYLES.items():
+        painted.highlight_regex(rf"(?m)^{level}\b", style)
+    console().print(painted, end="", soft_wrap=True)
 
 
 def _installed() -> tuple[Distribution, ...]:
