@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.machine.verdicts.made_up import gpu, levels, machine
+from topoprobe.machine.facts import Facts, GpuFact
+from topoprobe.machine.joining import join
 from topoprobe.machine.verdicts import gpu_health
 from topoprobe.records.base import Verdict
 from topoprobe.records.machine import Health
@@ -60,3 +62,11 @@ def test_several_faults_are_told_apart() -> None:
 
 def test_untold_health_is_not_judged() -> None:
     assert list(gpu_health.judge(machine(gpu()))) == []
+
+
+def test_health_of_two_moments_is_no_contradiction() -> None:
+    sources = [
+        Facts(source=name, gpus=(GpuFact(subject="0000:01:00.0", health=health),))
+        for name, health in (("a", Health(slowdowns=())), ("b", Health(slowdowns=("hw slowdown",))))
+    ]
+    assert join(sources).facts.contradictions == ()
