@@ -304,7 +304,7 @@ def test_nvlinks_whose_far_ends_are_not_told_are_no_count() -> None:
 def test_hidden_switches_are_not_counted() -> None:
     for change in compare(made("hgx-b200"), made("hgx-h100")):
         assert change.name != "nvswitch@fabric"
-        if change.name == "count of NVSwitches":
+        if "nvswitch" in change.name.lower():
             assert (change.before, change.verdict) == (None, "incomparable")
 
 

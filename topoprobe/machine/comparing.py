@@ -126,10 +126,11 @@ def _heard(figure: _Figure | None, other: MachineDocument) -> _Figure | None:
 
 def _lists_like(document: MachineDocument, device: AnyNode) -> bool:
     """Tell whether a document lists such devices, by address or by number as this one is."""
+    if isinstance(device, NvSwitch) and any(node.id == FABRIC for node in document.nodes):
+        return False
     is_address = _is_address(device.id)
     return (is_address and _shows_bus(document)) or any(
-        type(node) is type(device) and _is_address(node.id) is is_address
-        for node in document.nodes
+        type(node) is type(device) and _is_address(node.id) is is_address for node in document.nodes
     )
 
 
