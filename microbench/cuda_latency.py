@@ -36,9 +36,9 @@ _NUM_LOADED_WARM_HOPS = 10_000
 _LOADED_STEADY_RATIO = 0.05
 # Rest of each warp after each 16 KiB, from next to no load to as much as there can be.
 _PAUSES_S = (1e-3, 300e-6, 100e-6, 50e-6, 25e-6, 12e-6, 6e-6, 3e-6, 1.5e-6, 700e-9, 300e-9, 0.0)
-# Of 16 chunks, how many are written: pure reading, 3 to 1, as many of each, and pure writing.
-_WRITE_SIXTEENTHS = {"quick": (0, 8)}
-_ALL_WRITE_SIXTEENTHS = (0, 4, 8, 16)
+# Of 16 chunks, how many are written, and the mix of reads to writes that this is.
+_MIXES = {0: "reads", 4: "3:1", 8: "1:1", 16: "writes"}
+_QUICK_MIXES = (0, 8)
 
 
 class CudaLatencyBenchmark:
@@ -91,7 +91,7 @@ def _idle(gpu: OpenGpu, chaser: _Chaser) -> Trial:
 
 def _loaded(gpu: OpenGpu, chaser: _Chaser, context: Context) -> tuple[Series, ...]:
     suite = context.budget.suite
-    mixes = _WRITE_SIXTEENTHS.get(suite, _ALL_WRITE_SIXTEENTHS)
+    mixes = _QUICK_MIXES if suite == "quick" else tuple(_MIXES)
     load = gpu.device.reserve(chaser.num_bytes, "gpu")
     gpu.device.fill(load, seed=1)
     points = [(mix, pause_s) for mix in mixes for pause_s in _PAUSES_S]
@@ -111,7 +111,7 @@ def _quantities(
     factors: dict[str, Factor] = {
         "device": gpu.node.id,
         "level": level,
-        "write_ratio": write_sixteenths / 16,
+        "mix": _MIXES[write_sixteenths],
         "ring_bytes": chaser.num_bytes,
     }
     return (

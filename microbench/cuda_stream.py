@@ -109,7 +109,10 @@ def _named(names: Iterable[StreamKernel]) -> Iterator[_Kernel]:
 
 def _whole(gpu: OpenGpu, arrays: _Arrays, kernel: _Kernel, grid: Grid) -> Trial:
     timed = arrays.timed(kernel, arrays.num_bytes, grid)
-    return _trial(gpu, f"stream.{kernel.name}", kernel, arrays.num_bytes, timed, variant=grid)
+    return _trial(
+        gpu, f"stream.{kernel.name}", kernel, arrays.num_bytes, timed,
+        variant=grid, cache_ratio=round(arrays.num_bytes / gpu.device.l2_bytes, 3),
+    )  # fmt: skip
 
 
 def _sizes(gpu: OpenGpu, arrays: _Arrays, kernel: _Kernel, suite: str) -> Iterator[Trial]:

@@ -53,6 +53,8 @@ def loaded_latency(documents: Documents) -> list[Finding]:
                 f"{format_seconds(loaded.latency_s.value)} while others draw "
                 f"{format_rate(loaded.load_bytes_per_s.value)}."
             )
+            if item.knee_bytes_per_s is not None:
+                rest += f" It is 1.5-fold at {format_rate(item.knee_bytes_per_s.value)}."
             found.append(Finding("note", lead, rest))
     return found
 

@@ -177,7 +177,7 @@ def test_latency_benchmark_gives_a_ladder_and_loaded_pairs(
     loaded, load = found["latency.loaded"], found["latency.load"]
     assert len(loaded) == len(load) == 4  # two mixes, two pauses
     assert [one.factors["level"] for one in loaded] == list(range(len(loaded)))
-    assert {one.factors["write_ratio"] for one in load} == {0.0, 0.5}
+    assert {one.factors["mix"] for one in load} == {"reads", "1:1"}
     assert all(sample.value > 0 for one in (*loaded, *load) for sample in one.samples)
 
 

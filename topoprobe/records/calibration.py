@@ -168,13 +168,17 @@ class SlowdownMatrix(Record, frozen=True, kw_only=True):
 
 
 class Contention(Record, frozen=True, kw_only=True):
-    """How flows share one resource of the machine."""
+    """How flows share one resource of the machine.
+
+    `knee_bytes_per_s` is the load at which latency is 1.5 times that beside the least load.
+    """
 
     resource: str
     capacity_bytes_per_s: Estimate | None = None
     sharing_law: Literal["per_transaction", "byte_fair", "oldest_first"] | None = None
     sharing_exponent: Estimate | None = None
     loaded_latency: tuple[LoadedLatencyPoint, ...] = ()
+    knee_bytes_per_s: Estimate | None = None
     slowdown: SlowdownMatrix | None = None
     sets: tuple[FlowSetShare, ...] = ()
 

@@ -6,6 +6,7 @@ from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.sharing import MIN_PAIRS
 from topoprobe.model.calibration import ceilings, contention, links, swap
+from topoprobe.model.calibration.knee import knee_load
 from topoprobe.model.calibration.readings import Readings, measured, series_name
 from topoprobe.model.calibration.steps import fit_models
 from topoprobe.model.calibration.verdicts import verdicts
@@ -95,6 +96,7 @@ def _contention(machine: Machine, readings: Readings, device: str) -> Contention
         capacity_bytes_per_s=ceilings.memory_bandwidth(ceilings.stream_rates(readings, device)),
         sharing_exponent=contention.transaction_exponent(readings, device),
         loaded_latency=loaded,
+        knee_bytes_per_s=knee_load(loaded),
         slowdown=contention.slowdown_matrix(readings, device),
         sets=sets,
     )
