@@ -124,6 +124,14 @@ def test_hidden_switches_fabric_and_links_to_cpus_are_sentences() -> None:
     assert "GPUs 0-3 each have 5 C2C links (224 GB/s each way) to the CPU." in text
 
 
+def test_link_that_is_alone_is_one() -> None:
+    text = draw_fabrics(
+        Machine(made_up("socket: gpu(c2c=1 nvlink=1 fabric), gpu(nvlink=1 fabric)")), 120
+    )
+    assert "has 1 C2C link to the CPU" in text
+    assert "each have 1 NVLink to NVSwitches" in text
+
+
 def test_hives_are_told_apart_where_there_are_several(recordings: Path) -> None:
     document = read(recordings, "kfd/topo-mi210-xgmi-pcie.tar.xz")
     text = draw_fabrics(Machine(document), 80)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from topoprobe.machine.inventory import FABRIC
 from topoprobe.machine.table import Column, draw_table, side_by_side
 from topoprobe.machine.view import Machine
-from topoprobe.machine.wording import gpu_names
+from topoprobe.machine.wording import count, gpu_names
 from topoprobe.records.machine import Gpu, Link, LinkKind
 from topoprobe.units import format_rate
 
@@ -39,9 +39,7 @@ def _switch_table(machine: Machine, width: int) -> list[str]:
     switches = [node_id for node_id in switches if node_id != FABRIC]
     if not switches:
         return []
-    rows = _grouped(
-        (gpu, tuple(count.get(s, 0) for s in switches)) for gpu, count in counts.items()
-    )
+    rows = _grouped((gpu, tuple(to.get(s, 0) for s in switches)) for gpu, to in counts.items())
     names = [f"SW{i}" for i in range(len(switches))]
     columns = [
         Column(name, tuple(str(row[i] or "-") for row, _ in rows)) for i, name in enumerate(names)
@@ -78,11 +76,11 @@ def _unaddressed_switches(machine: Machine) -> Iterator[str]:
         links = [x for x in machine.fabric_links(gpu.id) if FABRIC in {x.a, x.b}]
         if links:
             told.append((gpu, (sum(link.count for link in links), _total_rate(links))))
-    for (count, rate), gpus in _grouped(told):
+    for (number, rate), gpus in _grouped(told):
         each = f" ({format_rate(rate)} each way)" if rate else ""
         yield (
-            f"{_have(gpus, 'has', 'have')} {count} NVLinks{each} to NVSwitches whose addresses "
-            "are not told."
+            f"{_have(gpus, 'has', 'have')} {count(number, 'NVLink')}{each} to NVSwitches whose "
+            "addresses are not told."
         )
 
 
@@ -116,9 +114,10 @@ def _links_to_cpus(machine: Machine) -> Iterator[str]:
         if is_direct and len(ends) == 1 and not link.b.startswith("nvswitch@"):
             told.append((gpus[ends[0]], (link.kind, link.count, _total_rate([link]))))
     words = {LinkKind.C2C: "C2C", LinkKind.NVLINK: "NVLink", LinkKind.XGMI: "xGMI"}
-    for (kind, count, rate), found in _grouped(told):
+    for (kind, number, rate), found in _grouped(told):
         each = f" ({format_rate(rate)} each way)" if rate else ""
-        yield f"{_have(found, 'has', 'have')} {count} {words[kind]} links{each} to the CPU."
+        links = count(number, f"{words[kind]} link")
+        yield f"{_have(found, 'has', 'have')} {links}{each} to the CPU."
 
 
 def _grouped(told: Iterable[tuple[Gpu, T]]) -> list[tuple[T, list[Gpu]]]:

@@ -68,6 +68,14 @@ def test_detour_is_advised_only_where_a_gpu_is_near() -> None:
     assert verdict.fix == "Move a NIC to its side."
 
 
+@pytest.mark.parametrize(("vendor", "is_nccls"), [("10de", True), ("1002", False)])
+def test_nccls_detour_is_told_to_nvidias_gpus_only(vendor: str, is_nccls: bool) -> None:
+    gpus = (gpu(0, pci_vendor=vendor), gpu(1, pci_vendor=vendor))
+    found = list(nic_distance.judge(machine(*gpus, nic(), pairs=pairs("SYS", "PHB"))))
+    assert "give network work to GPUs that have one near" in (found[0].fix or "")
+    assert ("NCCL" in (found[0].fix or "")) is is_nccls
+
+
 def test_unknown_distance_is_not_judged() -> None:
     assert list(nic_distance.judge(machine(gpu(), nic(), pairs=pairs(None)))) == []
     assert list(nic_distance.judge(machine(gpu()))) == []

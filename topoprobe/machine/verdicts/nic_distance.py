@@ -12,11 +12,9 @@ from topoprobe.records.machine import Gpu, Nic, Numa
 NAME = "nic-distance"
 # A slower port serves logins, not GPUs.
 _SLOWEST_BITS_PER_S = 10e9
-_DETOUR = (
-    ", or give network work to GPUs that have one near (NCCL goes through such a peer by itself "
-    "where they share NVLinks)"
-)
-
+_DETOUR = ", or give network work to GPUs that have one near"
+_BY_NCCL = " (NCCL goes through such a peer by itself where they share NVLinks)"
+_NVIDIA = "10de"
 _MEASURE = (
     "Find out whether the firmware hides NUMA nodes (NPS0, node interleaving, a guest without "
     "them), or measure both ways with `topoprobe bench`."
@@ -32,7 +30,7 @@ def judge(machine: Machine) -> Iterator[Verdict]:
             classes.setdefault(pair.a, []).append(pair.path_class)
     judged = [gpu for gpu in machine.all(Gpu) if nics and len(classes.get(gpu.id, ())) == len(nics)]
     far = {gpu.id for gpu in judged if set(classes[gpu.id]) == {"SYS"}}
-    detour = "" if len(far) == len(judged) else _DETOUR
+    detour = "" if len(far) == len(judged) else _detour(judged)
     places = _places(machine, nics)
     for gpu in judged:
         if gpu.id not in far:
@@ -44,6 +42,12 @@ def judge(machine: Machine) -> Iterator[Verdict]:
 
 
 CHECK = Check(NAME, "GPUs have a NIC on their side", judge)
+
+
+def _detour(gpus: list[Gpu]) -> str:
+    """Advise a way through another GPU, which NVIDIA's library finds by itself."""
+    are_nvidias = all(gpu.pci_vendor in {_NVIDIA, None} for gpu in gpus)
+    return _DETOUR + (_BY_NCCL if are_nvidias else "")
 
 
 def _places(machine: Machine, nics: set[str]) -> set[int | None]:
