@@ -39,6 +39,7 @@ _LOAD_ARRAY_BYTES = 64 << 20
 _LOAD_CHUNK = 1 << 20
 _ALL_SPINS = (120_000, 60_000, 30_000, 15_000, 8_000, 4_000, 2_000, 1_000, 500, 0)
 _SOME_SPINS = (8_000, 2_500, 0)
+_FEW_SPINS = (2_500, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def levels(suite: str) -> tuple[Level, ...]:
     """Return the loads of a suite, for each mix from a light one to as much as it can."""
     spins: Mapping[str, tuple[int, ...]] = {}
     if suite == "quick":
-        spins = {mix.name: _SOME_SPINS if mix.name == _CURVE_MIX else (0,) for mix in MIXES}
+        spins = {mix.name: _FEW_SPINS if mix.name == _CURVE_MIX else (0,) for mix in MIXES}
     elif suite == "standard":
         spins = {mix.name: _SOME_SPINS for mix in MIXES if mix.name != _CURVE_MIX}
     loads = [(mix, num) for mix in MIXES for num in spins.get(mix.name, _ALL_SPINS)]

@@ -117,7 +117,7 @@ def test_latency_levels_load_with_every_mix_and_number_through(suite: str) -> No
     assert {load.mix.name for load in loads if load.num_spins == 0} == {
         mix.name for mix in latency.MIXES
     }
-    assert sum(load.mix.name == "2:1" for load in loads) >= 3
+    assert sum(load.mix.name == "2:1" for load in loads) >= 2
 
 
 def test_latency_on_one_cpu_skips_the_load() -> None:

@@ -14,7 +14,7 @@ from topoprobe.measure.devices.cpu.device import CpuDevice
 
 # Threads start one after the other, 50 us apart (measured); a sample that takes so long for each
 # thread, and at least so long at all, sees less than 2 % of that.
-_MIN_SAMPLE_S = 0.04
+_MIN_SAMPLE_S = 0.025
 _MIN_SAMPLE_S_PER_THREAD = 0.003
 
 # Slices begin on a page, so that each page is touched first by the thread that works on it.
