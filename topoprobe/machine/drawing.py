@@ -157,7 +157,7 @@ def _parts(
             yield format_bytes(node.size_bytes) if node.size_bytes else ""
             yield link
         case NvSwitch():
-            yield f"NVSwitch {node.pci_address or '(address hidden)'}"
+            yield f"NVSwitch {node.pci_address or '(address not told)'}"
             yield link
         case Partition():
             yield f"{'MIG' if node.partition_kind == 'mig' else 'partition'} {node.name}"

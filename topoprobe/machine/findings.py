@@ -27,9 +27,9 @@ from topoprobe.units import format_rate
 
 # `topoprobe doctor` tells all.
 _MOST_VERDICTS = 6
-# Checks whose OKs say what kind of machine this is.
 # Who makes GPUs; a text that tells no vendor is of a GPU's driver.
 _GPU_VENDORS = {"10de", "1002", "8086", None}
+# Checks whose OKs say what kind of machine this is.
 _TELLING = {driver.NAME, guest.NAME}
 
 

@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Fact)
 _MAY_DIFFER = {
     "name", "current", "nominal", "memory_bytes", "root", "parent", "role", "ports", "driver",
     "has_interface", "performance_state", "is_idle", "power_state", "num_pcie_replays",
-    "allowed_cpus", "allowed_numas", "health",
+    "current_or_maximum", "allowed_cpus", "allowed_numas", "health",
 }  # fmt: skip
 _KEYS = {"address", "subject", "key", "os_index", "a", "b"}
 

@@ -151,7 +151,7 @@ def _unreached(machine: Machine, gpus: list[Gpu]) -> Iterator[Verdict]:
             NAME,
             "host",
             f"{len(apart)} of {len(pairs)} pairs of GPUs do not meet over NVLink ({ways}) though "
-            f"there {'is' if len(switches) == 1 else 'are'} {count(len(switches), 'NVSwitch')}.",
+            "their NVLinks lead to NVSwitches.",
             _START_FABRIC,
         )
 
