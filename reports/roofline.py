@@ -112,7 +112,7 @@ def _draw(device: DeviceCalibration) -> Svg:
         is_dashed = " GEMM " in name
         curves.append(Curve(name, ends, roof.color, has_markers=False, is_dashed=is_dashed))
     for index, dtype in enumerate(_dtypes(device)):
-        points = tuple(_point(point) for point in device.roofline if point.dtype == dtype)
+        points = tuple(_point(point) for point in _of_most_threads(device, dtype))
         if points:
             curves.append(Curve(f"{dtype} attained", points, index % 6 + 1, has_line=False))
     return draw_plot(
@@ -160,6 +160,13 @@ def _slope(bandwidth: float, peak: float, x: Scale, y: Scale, text: str) -> Curv
         has_markers=False,
         label_y=bandwidth * (start * end) ** 0.5,
     )
+
+
+def _of_most_threads(device: DeviceCalibration, dtype: str) -> list[RooflinePoint]:
+    """Return the points of a dtype that belong under these roofs, which are those of all CPUs."""
+    points = [point for point in device.roofline if point.dtype == dtype]
+    most = max((point.num_threads or 0 for point in points), default=0)
+    return [point for point in points if (point.num_threads or 0) == most]
 
 
 def _point(point: RooflinePoint) -> Point:

@@ -120,6 +120,20 @@ def test_roofline_bends_where_bandwidth_meets_arithmetic() -> None:
     assert "fp64 GEMM 121 GFLOP/s" in drawing
 
 
+def test_roofline_leaves_out_points_of_fewer_threads() -> None:
+    calibration = VM.calibration
+    assert calibration is not None
+    device = calibration.devices[0]
+    fewer = [msgspec.structs.replace(point, num_threads=1) for point in device.roofline]
+    with_fewer = msgspec.structs.replace(device, roofline=(*fewer, *device.roofline))
+    payload = roofline(
+        Documents(calibration=msgspec.structs.replace(calibration, devices=(with_fewer,)))
+    )
+    assert isinstance(payload, Roofline)
+    ((_, drawing),) = payload.drawings
+    assert drawing.count('class="dot c1"') == 7
+
+
 def test_roofline_draws_gpus_of_one_name_once() -> None:
     payload = roofline(SERVER)
     assert isinstance(payload, Roofline)
