@@ -19,10 +19,12 @@ def make(folder: Path, nvidia_smi: str, *arguments: str) -> subprocess.Completed
     tool = folder / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\n{nvidia_smi}\n")
     tool.chmod(0o755)
+    # The suite itself may run below a make, whose level and flags would pass on.
+    outside = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=ROOT,
-        env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"},
+        env=outside | {"PATH": f"{folder}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
