@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -180,10 +181,12 @@ class _Stage:
         alone = [self._alone(flow) for flow in _flows_of(sets)]
         together = [self._together(one) for one in sets]
         longest_s = max((run.duration_s for run in (*alone, *together)), default=0.0)
+        # Real-time threads do not take turns on a CPU.
+        burst = nullcontext if self._share_cpus(sets) else self._context.burst
         kept: list[Series] = []
         try:
             collect(
-                dataclasses.replace(self._context, keep=kept.append),
+                dataclasses.replace(self._context, keep=kept.append, burst=burst),
                 [run.trial() for run in (*alone, *together)],
                 tolerance_ratio=_STEADY_RATIO,
                 max_series_s=(self._context.budget.num_samples + _NUM_SPARE) * longest_s,
@@ -194,6 +197,11 @@ class _Stage:
             for one in verified:
                 self._context.keep(one)
         return verified
+
+    def _share_cpus(self, sets: Sequence[FlowSet]) -> bool:
+        """Tell whether threads of a set run on one CPU."""
+        cpus_of = [[cpu for seat in _seats(one) for cpu in self._opened[seat].cpus] for one in sets]
+        return any(len(set(cpus)) < len(cpus) for cpus in cpus_of)
 
     def _verified(self, series: Sequence[Series]) -> tuple[Series, ...]:
         """Return the series, failed those of flows whose bytes have not arrived."""

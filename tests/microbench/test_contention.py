@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -67,6 +69,24 @@ def test_given_flows_equal_ones_run_on_their_own_streams() -> None:
     found = measured(" | ".join(["host:0 -> host:0 via cpu, size=16MiB"] * 2))
     (num_cpus,) = {one.factors["num_cpus"] for one in found["contention.shared"]}
     assert num_cpus == min(2, len(CPUS))
+
+
+@pytest.mark.parametrize("cpus", [CPUS[:1] * 2, CPUS[:2]], ids=["shared", "own"])
+def test_flows_that_share_a_cpu_are_not_measured_in_real_time(cpus: tuple[int, ...]) -> None:
+    if len(cpus) < 2:
+        pytest.skip("one CPU only")
+    bursts = []
+
+    @contextmanager
+    def burst() -> Iterator[None]:
+        bursts.append(1)
+        yield
+
+    flows = " | ".join(f"host:0 -> core:{cpu} via cpu, size=16MiB" for cpu in cpus)
+    flow_sets.measure_sets(
+        machine(), replace(context(128 * MIB), burst=burst), [parse_flow_set(flows)]
+    )
+    assert bool(bursts) == (cpus[0] != cpus[1])
 
 
 def test_given_flows_refused_by_the_machine_are_skipped_and_others_measured(

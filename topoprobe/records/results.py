@@ -129,7 +129,7 @@ class Experiment(Record, frozen=True, kw_only=True):
 class Environment(Record, frozen=True, kw_only=True):
     """Software and settings that a reader needs to judge the numbers.
 
-    `is_exclusive` where each sample was taken with real-time priority.
+    `is_exclusive` where samples were taken with real-time priority, but for flows that share a CPU.
     """
 
     kernel: str | None = None
