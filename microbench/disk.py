@@ -27,7 +27,7 @@ _READ_SAMPLE_BYTES = 32 * _MIB
 _MIN_SAMPLE_BYTES = _MIB
 # A series takes up to three times the samples that are wanted (topoprobe.measure.series).
 _MOST_SAMPLES_RATIO = 3
-_QUICK_SERIES_S = 1.0
+_SERIES_S = {"quick": 0.5, "standard": 4.0}
 # Drives tidy up behind their users' backs, and virtual ones share; memory is steadier.
 _STEADY_RATIO = 0.1
 
@@ -50,7 +50,7 @@ class DiskBenchmark:
     name: str = "disk.file"
     summary: str = "Read and write a scratch file: large blocks in order, KV blocks at random."
     revision: int = 1
-    seconds: float = 3.0
+    seconds: float = 2.5
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Return None: what is under the scratch folder is seen when it runs."""
@@ -75,7 +75,7 @@ class DiskBenchmark:
         context.progress(f"disk: writing a scratch file on {storage.name}")
         with open_scratch(folder) as scratch:
             scratch.prepare(file_bytes, context.clock)
-            max_s = _QUICK_SERIES_S if context.budget.suite == "quick" else None
+            max_s = _SERIES_S.get(context.budget.suite)
             series = collect(
                 context,
                 [trial for case in _CASES for trial in _trials(scratch, case, storage, context)],

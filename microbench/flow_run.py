@@ -73,7 +73,12 @@ class FlowRun:
         rates = rates_per_s(traces)
         window = common_window([trace for lanes in traces for trace in lanes])
         self._jitters.append(tuple(_largest(lanes, _jitter_in(window)) for lanes in traces))
-        self._convergences.append(tuple(_largest(lanes, _settling(window)) for lanes in traces))
+        self._convergences.append(
+            tuple(
+                _largest(lanes, _settling(window)) if self._makes_room(index) else None
+                for index, lanes in enumerate(traces)
+            )
+        )
         return rates
 
     def _pause(self, seconds: float) -> None:
@@ -116,9 +121,10 @@ def _beside(
     rates: Series, name: str, unit: str, values: Sequence[float | None], gap: str
 ) -> Series:
     """Return a series of what came out beside the rates; skipped where it never came out."""
+    # A run whose conditions could not be read has told of its chunks and is no sample.
     samples: list[Sample] = [
         msgspec.structs.replace(sample, value=value)
-        for sample, value in zip(rates.samples, values, strict=True)
+        for sample, value in zip(rates.samples, values, strict=False)
         if value is not None
     ]
     return Series(

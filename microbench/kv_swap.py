@@ -27,7 +27,9 @@ from .sizes import ArraySize, array_size
 _KIB = 1 << 10
 # 16 tokens of one layer and of a whole model: 2 (K and V) * 16 * heads * head size * bytes, from a
 # small model's layer (4 heads of 64 in float32) to all layers of one with 7e9 parameters.
-_BLOCK_BYTES = tuple(size * _KIB for size in (16, 64, 256, 1024, 2048))
+_LONG_BLOCK_BYTES = tuple(size * _KIB for size in (16, 64, 256, 1024, 2048))
+# As few as a law of latency and bandwidth can be fitted to.
+_BLOCK_BYTES = {"quick": tuple(size * _KIB for size in (16, 256, 2048))}
 _DIRECTIONS = ("out", "in")
 _LAYOUTS = ("contiguous", "scattered")
 _SAMPLE_BYTES = {"quick": 16 << 20}
@@ -37,7 +39,7 @@ _LONG_SAMPLE_BYTES = 128 << 20
 _LEAD_BYTES = 4 << 20
 # Pools are larger than other experiments' arrays, so that even a large cache holds no second visit.
 _POOL_SCALE = 2
-_QUICK_SERIES_S = 0.1
+_SERIES_S = {"quick": 0.07, "standard": 0.4}
 _STEADY_RATIO = 0.05
 # No block's number: what a block that never arrived still has at its ends.
 _POISON = -1.0
@@ -54,7 +56,7 @@ class KvSwapBenchmark:
     name: str = "kv.swap"
     summary: str = "Swap KV blocks between two pools: sizes, layouts, directions, beside compute."
     revision: int = 1
-    seconds: float = 12.0
+    seconds: float = 5.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Return None: numpy is always there, and variants that lack a package say so."""
@@ -81,7 +83,7 @@ class KvSwapBenchmark:
             _opened_load(device, min(_LOAD_BYTES, size.num_bytes // 2)) as load,
         ):
             swapper = _Swapper(stream, size, context.budget.suite)
-            for block_bytes in _BLOCK_BYTES:
+            for block_bytes in _BLOCK_BYTES.get(context.budget.suite, _LONG_BLOCK_BYTES):
                 if swapper.sample_bytes % block_bytes == 0:
                     series.extend(_measure(swapper, block_bytes, load, context))
         return Outcome(require_any(series))
@@ -128,7 +130,7 @@ def _measure(
 
 
 def _collected(trials: Sequence[Trial], context: Context) -> tuple[Series, ...]:
-    max_s = _QUICK_SERIES_S if context.budget.suite == "quick" else None
+    max_s = _SERIES_S.get(context.budget.suite)
     return collect(context, trials, tolerance_ratio=_STEADY_RATIO, max_series_s=max_s)
 
 

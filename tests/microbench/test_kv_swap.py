@@ -37,7 +37,7 @@ def run(cpus: tuple[int, ...], tmp_path: Any) -> Outcome:
 
 @pytest.fixture
 def two_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kv_swap, "_BLOCK_BYTES", (16 << 10, 1 << 20))
+    monkeypatch.setattr(kv_swap, "_BLOCK_BYTES", {"quick": (16 << 10, 1 << 20)})
 
 
 def key(series: Series) -> tuple[Any, ...]:

@@ -8,7 +8,12 @@ import time
 import pytest
 
 from topoprobe.measure.benchmark import Budget, Context, Interrupted
-from topoprobe.microbench.model_steps import STEP_SHAPES, ModelStepsBenchmark, StepShape
+from topoprobe.microbench.model_steps import (
+    STEP_SHAPES,
+    ModelStepsBenchmark,
+    StepShape,
+    shapes_of,
+)
 from topoprobe.model.calibration.readings import Readings
 from topoprobe.model.calibration.steps import fit_models
 from topoprobe.model.cost import prefill_pairs
@@ -57,12 +62,23 @@ def test_shapes_that_check_are_not_those_that_are_fitted() -> None:
     assert not composition["fit"] & composition["validate"]
 
 
+@pytest.mark.parametrize("role", ["fit", "validate"])
+def test_shapes_of_the_quick_suite_are_half_of_each_kind(role: str) -> None:
+    def kinds(shapes: tuple[StepShape, ...]) -> list[tuple[bool, bool]]:
+        chosen = [each for each in shapes if each.role == role]
+        return [(each.num_decodes > 0, bool(each.chunks)) for each in chosen]
+
+    quick, full = kinds(shapes_of("quick")), kinds(shapes_of("full"))
+    assert set(quick) == set(full) == {(True, False), (False, True), (True, True)}
+    assert all(abs(2 * quick.count(kind) - full.count(kind)) <= 2 for kind in set(full))
+
+
 @needs_torch
 def test_each_shape_gives_a_series_with_what_its_mean_step_contains(
     series: tuple[Series, ...],
 ) -> None:
-    assert len(series) == len(STEP_SHAPES)
-    for shape, one in zip(STEP_SHAPES, series, strict=True):
+    assert len(series) == len(shapes_of("quick"))
+    for shape, one in zip(shapes_of("quick"), series, strict=True):
         factors = one.factors
         assert (one.name, one.unit, factors["device"]) == ("model.step", "s", "host")
         assert factors["role"] == shape.role
