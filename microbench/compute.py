@@ -34,7 +34,7 @@ FMA_SCALE, FMA_SHIFT = -1.0, 3.0
 # differs from the start.
 _FMA_ROUNDS = 8_000_001
 _START_BYTES = 4096
-_GEMM_SIZES = {"quick": 1024}
+_GEMM_SIZES = {"quick": 1024, "standard": 2048}
 _GEMM_SIZE = 3072
 _NUM_CHECKED_ROWS = 4
 _GEMM_TOLERANCE = {"fp32": 1e-4, "fp64": 1e-12}

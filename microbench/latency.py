@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +38,10 @@ _BLOCK = 4096
 _LOAD_ARRAY_BYTES = 64 << 20
 _LOAD_CHUNK = 1 << 20
 _ALL_SPINS = (120_000, 60_000, 30_000, 15_000, 8_000, 4_000, 2_000, 1_000, 500, 0)
-_SOME_SPINS = (8_000, 2_500, 0)
+_SOME_SPINS = (30_000, 8_000, 4_000, 2_000, 1_000, 0)
 _FEW_SPINS = (2_500, 0)
+_SPINS = {"quick": (_FEW_SPINS, (0,)), "standard": (_SOME_SPINS, _FEW_SPINS)}
+"""Of the mix that gives the curve, and of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,8 @@ class Level:
 
 def levels(suite: str) -> tuple[Level, ...]:
     """Return the loads of a suite, for each mix from a light one to as much as it can."""
-    spins: Mapping[str, tuple[int, ...]] = {}
-    if suite == "quick":
-        spins = {mix.name: _FEW_SPINS if mix.name == _CURVE_MIX else (0,) for mix in MIXES}
-    elif suite == "standard":
-        spins = {mix.name: _SOME_SPINS for mix in MIXES if mix.name != _CURVE_MIX}
-    loads = [(mix, num) for mix in MIXES for num in spins.get(mix.name, _ALL_SPINS)]
+    curve, others = _SPINS.get(suite, (_ALL_SPINS, _ALL_SPINS))
+    loads = [(mix, num) for mix in MIXES for num in (curve if mix.name == _CURVE_MIX else others)]
     return tuple(Level(number, mix, num) for number, (mix, num) in enumerate(loads))
 
 

@@ -1,4 +1,4 @@
-"""Variants that compete: each is measured, but in the quick suite not those far behind."""
+"""Variants that compete: the full suite measures each, the others not those far behind."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def compete(context: Context, team: Team, rivals: Sequence[Rival]) -> tuple[Seri
     Returns
     -------
     tuple of Series
-        In the order of the rivals; in the quick suite those far behind at a first sight are
-        skipped, with their share of the best.
+        In the order of the rivals; except in the full suite, those far behind at a first sight
+        are skipped, with their share of the best.
     """
     looks = [[rival.run(1) for rival in rivals] for _ in range(_NUM_LOOKS)]
     seconds = [min(times) for times in zip(*looks, strict=True)]
     rates = [rival.work / time_s for rival, time_s in zip(rivals, seconds, strict=True)]
-    least = _FAR_BEHIND_RATIO * max(rates, default=0.0) if context.budget.suite == "quick" else 0.0
+    least = 0.0 if context.budget.suite == "full" else _FAR_BEHIND_RATIO * max(rates, default=0.0)
     chosen = [index for index, rate in enumerate(rates) if rate >= least]
     measured = collect(
         context,
@@ -61,7 +61,7 @@ def compete(context: Context, team: Team, rivals: Sequence[Rival]) -> tuple[Seri
         or skipped(
             rival.quantity,
             f"{rates[index] / max(rates):.0%} of the best at first sight; "
-            "the longer suites measure it",
+            "the full suite measures it",
         )
         for index, rival in enumerate(rivals)
     )

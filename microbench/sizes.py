@@ -16,7 +16,7 @@ CACHE_MULTIPLE = 4
 _MIN_BYTES = 64 << 20
 _GRAIN_BYTES = 2 << 20  # a huge page
 # Larger arrays would not fit the time of the suite.
-_SUITE_LIMITS = {"quick": 256 << 20, "standard": 1 << 30}
+_SUITE_LIMITS = {"quick": 256 << 20, "standard": 512 << 20}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def budget(suite: str, memory_bytes: int) -> Budget:
     [
         (32 * MIB, "quick", 8192 * MIB, 128 * MIB, 4.0),
         (480 * MIB, "quick", 8192 * MIB, 256 * MIB, 256 / 480),
-        (480 * MIB, "standard", 8192 * MIB, 1024 * MIB, 1024 / 480),
+        (480 * MIB, "standard", 8192 * MIB, 512 * MIB, 512 / 480),
         (480 * MIB, "full", 8192 * MIB, 1920 * MIB, 4.0),
         (480 * MIB, "full", 300 * MIB, 100 * MIB, 100 / 480),
         (1 * MIB, "quick", 8192 * MIB, 64 * MIB, 64.0),
