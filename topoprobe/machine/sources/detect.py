@@ -145,7 +145,7 @@ def _read_text(data: bytes, name: str) -> list[Facts]:
     if len(data) > MAX_TEXT_BYTES:
         raise InputError(f"{name} has more than {format_bytes(MAX_TEXT_BYTES)}; it is not read.")
     text = plain_text(data)
-    if text is None:
+    if text is None or not text.strip():
         return []
     return [reader.read(text, name) for reader in _readers(TEXT_FORMATS) if reader.matches(text)]
 
