@@ -27,7 +27,7 @@ from topoprobe.units import format_bytes
 
 from .flow_run import FlowRun
 
-_WINDOW_S = {"quick": 0.05, "standard": 0.2}
+_WINDOW_S = {"quick": 0.05, "standard": 0.15}
 _LONG_WINDOW_S = 1.0
 # Of a single set, which leaves time for more chunks.
 _SINGLE_WINDOW_S = {"quick": 0.2, "standard": 0.5}

@@ -39,7 +39,7 @@ _LONG_SAMPLE_BYTES = 128 << 20
 _LEAD_BYTES = 4 << 20
 # Pools are larger than other experiments' arrays, so that even a large cache holds no second visit.
 _POOL_SCALE = 2
-_SERIES_S = {"quick": 0.07, "standard": 0.4}
+_SERIES_S = {"quick": 0.07, "standard": 0.3}
 _STEADY_RATIO = 0.05
 # No block's number: what a block that never arrived still has at its ends.
 _POISON = -1.0
