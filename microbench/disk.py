@@ -50,7 +50,7 @@ class DiskBenchmark:
     name: str = "disk.file"
     summary: str = "Read and write a scratch file: large blocks in order, KV blocks at random."
     revision: int = 1
-    seconds: float = 2.5
+    seconds: float = 1.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Return None: what is under the scratch folder is seen when it runs."""

@@ -56,7 +56,7 @@ class KvSwapBenchmark:
     name: str = "kv.swap"
     summary: str = "Swap KV blocks between two pools: sizes, layouts, directions, beside compute."
     revision: int = 1
-    seconds: float = 5.0
+    seconds: float = 3.5
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Return None: numpy is always there, and variants that lack a package say so."""

@@ -87,6 +87,14 @@ def test_flow_that_makes_room_says_how_evenly_and_how_fast() -> None:
     assert "largest spread 3.0%" in lines[-1]  # that of the rates, not of the jitter
 
 
+def test_flow_that_makes_room_at_once_says_so() -> None:
+    flow = SET.split(" | ")[0]
+    convergence = series("contention.convergence", flow, SET, 0, [0.0, 0.0, 0.01])
+    assert any(
+        "makes room within one chunk" in one for one in lines_of([5e9] * 3, SET, convergence)
+    )
+
+
 def test_set_below_one_switch_says_how_much_of_it_was_reached() -> None:
     text = "host:0 -> gpu:0 via sm, txn=32 | host:0 -> gpu:1 via sm, txn=32"
     lines = lines_of([5e9, 5.1e9, 4.9e9], text, machine=make_up("dgx-v100"))

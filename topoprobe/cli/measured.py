@@ -91,7 +91,8 @@ def _evenness(share: FlowShare) -> str:
     if share.jitter_ratio is not None:
         text += f"; chunks p99/p50 {share.jitter_ratio.value:.1f}"
     if share.convergence_s is not None:
-        text += f"; makes room within {format_seconds(share.convergence_s.value)}"
+        seconds = share.convergence_s.value
+        text += f"; makes room within {format_seconds(seconds) if seconds else 'one chunk'}"
     return text
 
 
