@@ -37,7 +37,7 @@ class CoreToCoreBenchmark:
     name: str = "cpu.core_to_core"
     summary: str = "Measure how long a cache line takes from one CPU to another."
     revision: int = 1
-    seconds: float = 2.0
+    seconds: float = 1.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Ask for numba, whose loop does not let go of the CPU, and for a second CPU."""

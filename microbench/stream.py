@@ -49,7 +49,7 @@ class StreamBenchmark:
     name: str = "cpu.stream"
     summary: str = "Measure sustained memory bandwidth: STREAM's kernels, a read and a write."
     revision: int = 2
-    seconds: float = 12.0
+    seconds: float = 15.0
 
     def missing(self, machine: MachineDocument) -> str | None:
         """Return None: numpy alone can do it."""
