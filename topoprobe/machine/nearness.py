@@ -10,8 +10,8 @@ from topoprobe.machine.paths import CLASSES
 from topoprobe.machine.view import Machine
 from topoprobe.records.machine import Nic
 
-# A slower port serves logins and management, not GPUs.
-_SLOWEST_BITS_PER_S = 10e9
+SLOWEST_BITS_PER_S = 10e9
+"""A slower port serves logins and management, not GPUs."""
 # In names as "I350 Gigabit Network Connection", "82599ES 10-Gigabit" and "X722 for 1GbE".
 _GIGABIT = re.compile(r"(?:\b([0-9]+(?:\.[0-9]+)?)[- ]?)?(?:Gigabit|GbE)\b")
 _FAR = CLASSES.index("SYS")
@@ -54,7 +54,7 @@ def nearest_nics(
     rates = {nic.id: _rate(machine, nic) for nic in known}
     fast = [
         nic for nic in known
-        if rates[nic.id] >= _SLOWEST_BITS_PER_S and ranks[nic.id] < _FAR
+        if rates[nic.id] >= SLOWEST_BITS_PER_S and ranks[nic.id] < _FAR
     ]  # fmt: skip
     candidates = fast or known
     best = min(ranks[nic.id] for nic in candidates)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from topoprobe.machine.nearness import SLOWEST_BITS_PER_S
 from topoprobe.machine.verdicts.check import Check, ok, warn
 from topoprobe.machine.view import Machine
 from topoprobe.records.base import Verdict
 from topoprobe.records.machine import Gpu, Nic, Numa
 
 NAME = "nic-distance"
-# A slower port serves logins, not GPUs.
-_SLOWEST_BITS_PER_S = 10e9
 _DETOUR = ", or give network work to GPUs that have one near"
 _BY_NCCL = " (NCCL goes through such a peer by itself where they share NVLinks)"
 _NVIDIA = "10de"
@@ -84,4 +83,4 @@ def _all(nics: set[str]) -> str:
 def _serves_gpus(nic: Nic) -> bool:
     rates = [port.rate_bits_per_s for port in nic.ports]
     known = [rate for rate in rates if rate is not None]
-    return len(known) < len(rates) or not rates or max(known) >= _SLOWEST_BITS_PER_S
+    return len(known) < len(rates) or not rates or max(known) >= SLOWEST_BITS_PER_S

@@ -259,10 +259,6 @@ def _memory(info: Any) -> int | None:
     return size(member(info, "total"))
 
 
-def _bar1(info: Any) -> int | None:
-    return size(member(info, "bar1Total"))
-
-
 def _performance_state(value: Any) -> str | None:
     state = number(value)
     return f"P{state}" if state is not None and state <= MAX_PERFORMANCE_STATE else None
