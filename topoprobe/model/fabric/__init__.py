@@ -1,0 +1,1 @@
+"""How flows share links, memories and engines: resources, packets, sharing laws, routes, rates."""
