@@ -73,10 +73,12 @@ def deploy_nominal(device: NominalDevice, model: str) -> Deployment:
     return Deployment(
         shape=shape,
         devices=(device.name,),
-        law=derive_law(shape, flop_per_s=flop_per_s, bytes_per_s=device.memory_bytes_per_s),
+        law=derive_law(
+            shape, flop_per_s=flop_per_s.value, bytes_per_s=device.memory_bytes_per_s.value
+        ),
         source=Source.NOMINAL,
-        evidence=f"{device.source}: peak arithmetic and bandwidth, no overheads",
-        memory_bytes=device.memory_bytes,
+        evidence=f"{flop_per_s.source}: peak arithmetic and bandwidth, no overheads",
+        memory_bytes=device.memory_bytes.value,
     )
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from topoprobe.model.catalogue.devices import NOMINAL_DEVICES
+from topoprobe.model.catalogue.devices import find_nominal_device
 from topoprobe.model.deployment import deploy_nominal
 from topoprobe.records.base import Tool
 from topoprobe.records.documents import decode, encode
@@ -9,14 +9,16 @@ from topoprobe.serving.workload.load import synthetic_load
 
 
 def test_simulated_run_is_a_valid_document_that_repeats() -> None:
+    device = find_nominal_device("a100-80gb-sxm")
+    assert device is not None
     told: list[float] = []
     documents = [
         simulate(
-            deploy_nominal(NOMINAL_DEVICES[0], "tiny-llama"),
+            deploy_nominal(device, "tiny-llama"),
             synthetic_load(1500, rate_per_s=200, seed=3),
             num_blocks=2000,
             tool=Tool(tool_version="0"),
-            calibration=NOMINAL_DEVICES[0].name,
+            calibration=device.name,
             progress=told.append,
         )
         for _ in range(2)

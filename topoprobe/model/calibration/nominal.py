@@ -8,7 +8,7 @@ from topoprobe.machine.pcie import capability_of_generation
 from topoprobe.measure.evidence import typical
 from topoprobe.measure.statistics import steady_samples
 from topoprobe.model.calibration.readings import Reading, Readings, fastest
-from topoprobe.model.catalogue.devices import NominalDevice, find_by_driver_name
+from topoprobe.model.catalogue.devices import Figure, NominalDevice, find_by_driver_name
 from topoprobe.records.base import Verdict
 from topoprobe.records.machine import Gpu
 from topoprobe.records.results import Conditions, ResultsDocument
@@ -50,7 +50,7 @@ def _device(gpu: Gpu, readings: Readings, results: ResultsDocument) -> Iterator[
     best = fastest(streams)
     if best is not None:
         yield from _memory(gpu, best, nominal, results)
-    for dtype, flop_per_s in nominal.compute_flop_per_s.items():
+    for dtype, peak in nominal.compute_flop_per_s.items():
         products = [
             one
             for name in ("compute.gemm", "compute.fma")
@@ -58,16 +58,17 @@ def _device(gpu: Gpu, readings: Readings, results: ResultsDocument) -> Iterator[
         ]
         best = fastest(products)
         if best is not None:
-            yield from _compute(gpu, best, dtype, flop_per_s, nominal.source, results)
+            yield from _compute(gpu, best, dtype, peak, results)
 
 
 def _memory(
     gpu: Gpu, best: Reading, nominal: NominalDevice, results: ResultsDocument
 ) -> Iterator[Verdict]:
-    ratio = best.median / nominal.memory_bytes_per_s
+    peak = nominal.memory_bytes_per_s
+    ratio = best.median / peak.value
     told = (
         f"{best.name} gives {format_rate(best.median)}, {ratio:.2f} of the nominal "
-        f"{format_rate(nominal.memory_bytes_per_s)} ({nominal.source})"
+        f"{format_rate(peak.value)} ({peak.source})"
     )
     if ratio > MOST_RATIO:
         yield _too_much(gpu, told, "a cache held part of the arrays", "Measure larger arrays.")
@@ -76,12 +77,12 @@ def _memory(
 
 
 def _compute(
-    gpu: Gpu, best: Reading, dtype: str, flop_per_s: float, source: str, results: ResultsDocument
+    gpu: Gpu, best: Reading, dtype: str, peak: Figure, results: ResultsDocument
 ) -> Iterator[Verdict]:
-    ratio = best.median / flop_per_s
+    ratio = best.median / peak.value
     told = (
         f"{best.name} in {dtype} gives {format_flops(best.median)}, {ratio:.2f} of the nominal "
-        f"{format_flops(flop_per_s)} ({source})"
+        f"{format_flops(peak.value)} ({peak.source})"
     )
     if ratio > MOST_RATIO:
         cause = "tf32 stood in for fp32" if dtype == "fp32" else "it computed in another type"
