@@ -25,6 +25,25 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One of the ways that a transfer can take.
+
+    Attributes
+    ----------
+    name : str
+        In words, as ``own path`` or ``over gpu:3``; unique among those of a transfer.
+    along : tuple of Use
+        As a `Demand` has it.
+    beside : tuple of Use
+        As a `Demand` has it.
+    """
+
+    name: str
+    along: tuple[Use, ...]
+    beside: tuple[Use, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """A flow that wants to move as fast as what it crosses allows.
 
