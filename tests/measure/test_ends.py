@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from topoprobe.machine.sources.scan import make_up
@@ -26,6 +27,26 @@ def test_node_of_an_end_is_found_by_every_name(dgx: Machine) -> None:
     assert node_of(dgx, End("nic", nic.ports[0].name)) == nic
     assert node_of(dgx, End("host", "1")) == node_of(dgx, End("core", "20"))
     assert all(node_of(dgx, End("nvme", drive.name)) == drive for drive in dgx.all(Nvme))
+
+
+def test_node_of_a_numbered_adapter_counts_by_pci_address(dgx: Machine) -> None:
+    nics = sorted(dgx.all(Nic), key=lambda nic: nic.pci_address or "")
+    assert [node_of(dgx, End("nic", str(index))) for index in range(len(nics))] == nics
+    assert node_of(dgx, End("nic", str(len(nics)))) is None
+    assert node_of(dgx, End("nvme", "0")) is None
+
+
+def test_node_of_a_name_that_is_a_number_is_what_has_it() -> None:
+    document = make_up("socket: 2 nic(cx7)")
+    assert document is not None
+    first, second = Machine(document).all(Nic)
+    nodes = tuple(
+        msgspec.structs.replace(node, name="0") if node == second else node
+        for node in document.nodes
+    )
+    found = node_of(Machine(msgspec.structs.replace(document, nodes=nodes)), End("nic", "0"))
+    assert found is not None
+    assert found.id == second.id != first.id
 
 
 def test_node_of_an_absent_end_is_none(dgx: Machine) -> None:

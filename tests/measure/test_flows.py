@@ -12,10 +12,11 @@ from topoprobe.measure.flows import End, Executor, Flow, FlowSet, Work, parse_fl
 INDEX = st.integers(0, 9999).map(str)
 NAME = st.from_regex(r"[A-Za-z0-9_.][A-Za-z0-9_.@:-]{0,9}", fullmatch=True)
 ADDRESS = st.from_regex(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", fullmatch=True)
+HOST = st.none() | st.integers(0, 999_999)
 ENDS = st.one_of(
-    st.builds(End, st.sampled_from(["host", "gpu", "core"]), INDEX),
-    st.builds(End, st.just("gpu"), ADDRESS),
-    st.builds(End, st.sampled_from(["nic", "nvme"]), NAME),
+    st.builds(End, st.sampled_from(["host", "gpu", "core"]), INDEX, HOST),
+    st.builds(End, st.just("gpu"), ADDRESS, HOST),
+    st.builds(End, st.sampled_from(["nic", "nvme"]), NAME, HOST),
 )
 EXECUTORS = st.one_of(
     st.builds(Executor, st.sampled_from(["cpu", "ce", "sm", "nic", "nvme"])),
@@ -68,11 +69,32 @@ def test_flow_set_written_freely_has_one_canonical_text(text: str, canonical: st
 
 
 @pytest.mark.parametrize(
+    ("text", "executor"),
+    [
+        ("nic:0 > gpu:0, txn=128", "nic"),
+        ("nvme:0 > host:0", "nvme"),
+        ("nvme:0 > nic:0", "nic"),
+        ("host:0 > gpu:0", "ce"),
+        ("gpu:0 > gpu:1", "ce"),
+        ("host:0 > core:1", "cpu"),
+        ("h0/gpu:0 > h1/gpu:0", "nic"),
+        ("h1/gpu:0 > h1/gpu:1", "ce"),
+    ],
+)
+def test_flow_without_an_executor_has_the_one_of_its_ends(text: str, executor: str) -> None:
+    (flow,) = parse_flow_set(text).flows
+    assert flow.executor == Executor(executor)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("text", "column", "expected"),
     [
         ("", 1, "a flow such as"),
         ("host:0", 1, "a flow such as"),
-        ("host:0 -> gpu:0", 11, "via EXECUTOR"),
+        ("host:0 -> gpu:0 by ce", 11, "host:N"),
+        ("host:0 -> gpu:0 via", 20, "cpu, cpu:N"),
+        ("h/host:0 -> gpu:0", 1, "host:N"),
+        ("h1/host:0 -> h1/gpu:x", 14, "host:N"),
         ("disk:0 -> gpu:0 via ce", 1, "host:N"),
         ("host:0 -> gpu:x via ce", 11, "host:N"),
         ("host:0 -> gpu:0 via dma", 21, "cpu, cpu:N"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import End, FlowSet
-from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme
+from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme, PciNode
+
+P = TypeVar("P", bound=PciNode)
 
 
 def addressed(machine: Machine, flow_set: FlowSet) -> FlowSet:
@@ -27,21 +31,39 @@ def addressed(machine: Machine, flow_set: FlowSet) -> FlowSet:
 
 
 def node_of(machine: Machine, end: End) -> AnyNode | None:
-    """Return the node of the machine that an end names, None where there is none."""
+    """Return the node of the machine that an end names, None where there is none.
+
+    A NIC or drive may be named by its number in the order of PCI addresses, where none has it for
+    a name. Which machine an end is of is not looked at.
+    """
     if end.kind == "gpu":
-        gpus = sorted(machine.all(Gpu), key=lambda gpu: gpu.pci_address or "")
+        gpus = in_pci_order(machine.all(Gpu))
         if end.index is not None:
             return gpus[end.index] if end.index < len(gpus) else None
         return next((gpu for gpu in gpus if gpu.pci_address == end.name), None)
     if end.kind == "nic":
-        return next((nic for nic in machine.all(Nic) if end.name in _names_of_nic(nic)), None)
+        nics = in_pci_order(machine.all(Nic))
+        named = (nic for nic in nics if end.name in _names_of_nic(nic))
+        return next(named, None) or _numbered(nics, end.name)
     if end.kind == "nvme":
-        drives = machine.all(Nvme)
-        return next((one for one in drives if end.name in (one.name, *one.block_devices)), None)
+        drives = in_pci_order(machine.all(Nvme))
+        called = (one for one in drives if end.name in (one.name, *one.block_devices))
+        return next(called, None) or _numbered(drives, end.name)
     numas = [numa for numa in machine.all(Numa) if numa.memory_of is None]
     if end.kind == "host":
         return next((numa for numa in numas if numa.os_index == end.index), None)
     return next((numa for numa in numas if end.index in numa.cpus), None)
+
+
+def in_pci_order(nodes: Iterable[P]) -> list[P]:
+    """Return devices as flows count them: by PCI address."""
+    return sorted(nodes, key=lambda node: node.pci_address or "")
+
+
+def _numbered(nodes: list[P], name: str) -> P | None:
+    if name.isascii() and name.isdecimal() and int(name) < len(nodes):
+        return nodes[int(name)]
+    return None
 
 
 def _names_of_nic(nic: Nic) -> set[str | None]:
@@ -52,5 +74,5 @@ def _names_of_nic(nic: Nic) -> set[str | None]:
 def _addressed(machine: Machine, end: End) -> End:
     node = node_of(machine, end) if end.kind == "gpu" else None
     if isinstance(node, Gpu) and node.pci_address is not None:
-        return End("gpu", node.pci_address)
+        return End("gpu", node.pci_address, end.host)
     return end

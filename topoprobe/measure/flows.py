@@ -3,14 +3,19 @@
 ::
 
     set   = flow ("|" flow)*
-    flow  = end "->" end "via" executor ("," key "=" value)*
+    flow  = end "->" end ["via" executor] ("," key "=" value)*
+    end   = ["h" number "/"] place
 
-Ends are ``host:N`` (memory of NUMA node N), ``gpu:I`` or ``gpu@0000:1b:00.0``, ``nic:NAME``,
-``nvme:NAME`` and ``core:N`` (which also binds the thread of a CPU flow to that CPU). Executors are
-``cpu`` or ``cpu:N`` (N threads), ``ce`` (the GPU's copy engine), ``sm`` or ``sm:BLOCKS`` (a
-kernel), ``nic`` and ``nvme``. ``>`` is accepted for ``->``. Keys: ``work`` (what it does:
-memcpy, stream, gemv, gemm, chase or disk), ``size``, ``duration``, ``txn``, ``chunk``, ``cap``,
-``delay``, and ``peer`` (the host that a ``nic`` flow goes to, without which it comes back).
+Places are ``host:N`` (memory of NUMA node N), ``gpu:I`` or ``gpu@0000:1b:00.0``, ``nic:NAME``,
+``nvme:NAME`` (or their number, in the order of PCI addresses, where nothing has it for a name) and
+``core:N`` (which also binds the thread of a CPU flow to that CPU). ``h3/`` names a host of several
+machines that a network joins. Executors are ``cpu`` or ``cpu:N`` (N threads), ``ce`` (the GPU's
+copy engine), ``sm`` or ``sm:BLOCKS`` (a kernel), ``nic`` and ``nvme``; where none is told, the ends
+choose: a NIC or drive moves what begins or ends at it, a copy engine the rest of what has to do
+with a GPU, ``nic`` what goes to another host, and the CPU what is left. ``>`` is accepted for
+``->``. Keys: ``work`` (what it does: memcpy, stream, gemv, gemm, chase or disk), ``size``,
+``duration``, ``txn``, ``chunk``, ``cap``, ``delay``, and ``peer`` (the host that a ``nic`` flow
+goes to, without which it comes back).
 
 `str` of a flow or set is its canonical text; parsing that gives the same record again.
 """
@@ -34,6 +39,7 @@ _ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]")
 _NAME = re.compile(r"[A-Za-z0-9_.@:-]+")
 _ARROW = re.compile(r"->|>")
 _VIA = re.compile(r"\svia(?=\s|$)")
+_HOST = re.compile(r"h([0-9]{1,6})/")
 _COUNTED = ("cpu", "sm")
 _EXECUTORS: tuple[ExecutorKind, ...] = ("cpu", "ce", "sm", "nic", "nvme")
 _END_HELP = "host:N, gpu:I, gpu@0000:1b:00.0, nic:NAME, nvme:NAME or core:N"
@@ -62,10 +68,12 @@ class End:
     """Where bytes come from or go to.
 
     `name` is an index (``host``, ``gpu``, ``core``), a PCI address (``gpu``), or a device's name.
+    `host` is a number among machines that a network joins, None where there is one machine.
     """
 
     kind: EndKind
     name: str
+    host: int | None = None
 
     @property
     def is_address(self) -> bool:
@@ -78,7 +86,8 @@ class End:
         return int(self.name) if self.kind in _INDEXED and self.name.isdecimal() else None
 
     def __str__(self) -> str:
-        return f"{self.kind}{'@' if self.is_address else ':'}{self.name}"
+        host = "" if self.host is None else f"h{self.host}/"
+        return f"{host}{self.kind}{'@' if self.is_address else ':'}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,16 @@ class Executor:
 
     def __str__(self) -> str:
         return self.kind if self.count is None else f"{self.kind}:{self.count}"
+
+
+def usual_executor(source: End, destination: End) -> Executor:
+    """Return who moves between two ends where nobody is told."""
+    kinds = {source.kind, destination.kind}
+    if "nic" in kinds or source.host != destination.host:
+        return Executor("nic")
+    if "nvme" in kinds:
+        return Executor("nvme")
+    return Executor("ce" if "gpu" in kinds else "cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +265,14 @@ class _Parser:
         if arrow is None:
             raise self._error(offset, text, 'a flow such as "host:0 -> gpu:0 via ce"')
         via = _VIA.search(text, arrow.end())
-        if via is None:
-            raise self._error(offset + arrow.end(), text[arrow.end() :], '"END via EXECUTOR"')
+        end = len(text) if via is None else via.start()
         source = self._end(text[: arrow.start()], offset)
-        destination = self._end(text[arrow.end() : via.start()], offset + arrow.end())
-        executor = self._executor(text[via.end() :], offset + via.end())
+        destination = self._end(text[arrow.end() : end], offset + arrow.end())
+        executor = (
+            usual_executor(source, destination)
+            if via is None
+            else self._executor(text[via.end() :], offset + via.end())
+        )
         values: dict[str, Any] = {}
         for option_text, option_offset in options:
             field, value = self._option(option_text, option_offset)
@@ -268,15 +290,18 @@ class _Parser:
 
     def _end(self, text: str, offset: int) -> End:
         stripped = text.strip()
-        if stripped.startswith("gpu@") and _ADDRESS.fullmatch(stripped[4:]):
-            return End("gpu", stripped[4:].lower())
-        kind, _, name = stripped.partition(":")
+        prefix = _HOST.match(stripped)
+        host = None if prefix is None else int(prefix[1])
+        place = stripped if prefix is None else stripped[prefix.end() :]
+        if place.startswith("gpu@") and _ADDRESS.fullmatch(place[4:]):
+            return End("gpu", place[4:].lower(), host)
+        kind, _, name = place.partition(":")
         for known in _INDEXED:
             if kind == known and name.isascii() and name.isdecimal():
-                return End(known, str(int(name)))
+                return End(known, str(int(name)), host)
         for known in _NAMED:
             if kind == known and _NAME.fullmatch(name):
-                return End(known, name)
+                return End(known, name, host)
         raise self._error(offset, text, _END_HELP)
 
     def _executor(self, text: str, offset: int) -> Executor:

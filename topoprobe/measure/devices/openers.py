@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 
+from topoprobe.errors import UsageError
 from topoprobe.measure.devices.cpu.executors import CpuFlows
 from topoprobe.measure.devices.cuda.flows import GpuFlows
 from topoprobe.measure.devices.flows import FlowOpener, Place
@@ -41,8 +42,14 @@ def gap(flow: Flow, openers: Openers) -> str | None:
     Raises
     ------
     UsageError
-        As `FlowOpener.missing`.
+        As `FlowOpener.missing`, or if an end is of one of several machines.
     """
+    for end in (flow.source, flow.destination):
+        if end.host is not None:
+            raise UsageError(
+                f"{end} is of host {end.host}, and flows are measured on one machine; leave out "
+                f"h{end.host}/."
+            )
     opener = openers.get(flow.executor.kind)
     if opener is None:
         return f"nothing here runs flows by the executor {flow.executor.kind}"
