@@ -1,0 +1,75 @@
+"""How many bytes one packet of a transfer carries, and what its headers add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from topoprobe.machine.pcie import generation_of
+from topoprobe.machine.view import Machine
+from topoprobe.records.machine import Gpu, Link, PciNode
+
+PCIE_PAYLOAD_BYTES = 256
+"""What firmware of servers sets nearly everywhere; a recording that tells another figure wins."""
+
+EARLY_GPU_PAYLOAD_BYTES = 128
+"""Copies of Gen3 and Gen4 GPUs run as packets of 128 bytes do (25.9 GB/s at Gen4 x16; 26.0 to 26.3
+are published), although 256 are set: a fitted figure, see docs/model.md."""
+
+REQUEST_BYTES = 512
+"""What one read request asks for, unless the function's configuration tells."""
+
+WRITE_HEADER_BYTES = 24
+"""Framing, sequence number, CRC and header of a write with a 64-bit address, and of a read
+request [pcie-base]."""
+
+COMPLETION_HEADER_BYTES = 20
+"""The same of a completion [pcie-base]."""
+
+KERNEL_PAYLOAD_BYTES = 128
+"""A GPU's kernel asks for a cache line at once [min2020]."""
+
+NVLINK_PAYLOAD_BYTES = 256
+"""Of a copy engine's packet; kernels use `KERNEL_PAYLOAD_BYTES` [nccl-tests-149]."""
+
+NVLINK_HEADER_BYTES = 16
+"""One flit; 256 and 128 bytes of payload then differ as copies by engine and kernel do
+[h800-nvbandwidth]."""
+
+_LAST_EARLY_GENERATION = 4
+
+
+def pcie_payload_bytes(machine: Machine, ways: Iterable[str], mover: PciNode) -> int:
+    """Return the payload of a transfer's PCIe packets.
+
+    Parameters
+    ----------
+    machine : Machine
+    ways : iterable of str
+        Ids of the PCIe links that it crosses.
+    mover : PciNode
+        The device that sends or asks.
+    """
+    wanted = set(ways)
+    links = [link for link in machine.document.links if link.id in wanted]
+    told = [
+        node.max_payload_bytes
+        for link in links
+        for node in (machine.node(link.a), machine.node(link.b))
+        if isinstance(node, PciNode) and node.max_payload_bytes is not None
+    ]
+    payload = min(told, default=PCIE_PAYLOAD_BYTES)
+    own = machine.link_above(mover.id)
+    if isinstance(mover, Gpu) and own is not None and _is_early(own):
+        return min(payload, EARLY_GPU_PAYLOAD_BYTES)
+    return payload
+
+
+def request_bytes(mover: PciNode) -> int:
+    """Return what a device asks for with one read request."""
+    return mover.max_read_request_bytes or REQUEST_BYTES
+
+
+def _is_early(link: Link) -> bool:
+    capability = link.nominal or link.current
+    generation = generation_of(capability.transfers_per_s) if capability is not None else None
+    return generation is not None and generation.number <= _LAST_EARLY_GENERATION

@@ -1,0 +1,213 @@
+"""How a flow goes through a machine: who moves it, what it takes, what holds it back by itself.
+
+One provider for each family of executors, asked in the order of `PROVIDERS`; a new family is one
+function and one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from topoprobe.errors import ModelError
+from topoprobe.machine.view import Machine
+from topoprobe.measure.flows import ExecutorKind, Flow, Work
+from topoprobe.model.fabric.capacities import Capacities
+from topoprobe.model.fabric.demand import Demand, Use
+from topoprobe.model.fabric.payloads import (
+    KERNEL_PAYLOAD_BYTES,
+    NVLINK_PAYLOAD_BYTES,
+    pcie_payload_bytes,
+    request_bytes,
+)
+from topoprobe.model.fabric.transfers import Crossing, Transfer, cross, links_between
+from topoprobe.records.machine import AnyNode, Gpu, Nic, Nvme, PciNode
+
+KERNEL_READS_BYTES = 26.3e3
+"""What a copying kernel keeps asked for: 35.2 GB/s of an H100 [nvbandwidth-24], taken to stand
+behind a switch, where a round trip is 746 ns here."""
+
+_UNLIMITED = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A flow on a machine, in the terms of the fabric.
+
+    Attributes
+    ----------
+    demand : Demand
+    unknown : tuple of str
+        Resources that it crosses and that are taken not to limit it.
+    cap_reason : str
+        Why it goes no faster than its cap; empty where it has none.
+    """
+
+    demand: Demand
+    unknown: tuple[str, ...] = ()
+    cap_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A machine with what it shares: where ways are found."""
+
+    machine: Machine
+    capacities: Capacities
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A flow between two nodes of a place, to find the way of."""
+
+    id: str
+    flow: Flow
+    source: AnyNode
+    destination: AnyNode
+
+
+Provider = Callable[[Place, Trip], Way]
+
+
+def way_of(place: Place, trip: Trip) -> Way:
+    """Return the way of a flow.
+
+    Raises
+    ------
+    ModelError
+        If nobody knows how its executor moves it, or there is no way between its ends.
+    """
+    provider = PROVIDERS.get(trip.flow.executor.kind)
+    if provider is None:
+        raise ModelError(
+            f"The fabric does not know how {trip.flow.executor} moves {trip.flow}; expected one of "
+            f"{', '.join(PROVIDERS)}."
+        )
+    return provider(place, trip)
+
+
+def _by_copy_engine(place: Place, trip: Trip) -> Way:
+    """Find the way of a copy engine: it reads from a host, and writes to a host and to peers."""
+    gpu = _gpu(trip)
+    is_read = not isinstance(trip.source, Gpu)
+    transfer = _transfer(place, trip, gpu, is_read)
+    crossing = cross(place.machine, place.capacities, transfer)
+    engine = "in" if is_read else "within" if trip.source == trip.destination else "out"
+    use = Use(f"engine:{gpu.id}:{engine}", 1.0)
+    if use.resource not in place.capacities.resources:
+        unknown = (*crossing.unknown, use.resource)
+        return _way(trip, replace(crossing, unknown=unknown), transfer)
+    # It stands between the GPU's memory and its wires.
+    split = len(crossing.along) - 1 if is_read else 1
+    along = (*crossing.along[:split], use, *crossing.along[split:])
+    return _way(trip, replace(crossing, along=along), transfer)
+
+
+def _by_kernel(place: Place, trip: Trip) -> Way:
+    """Find the way of a kernel: packets of a cache line, and no more reads than it can ask for."""
+    gpu = _gpu(trip)
+    is_read = not isinstance(trip.source, Gpu)
+    sent = _transfer(place, trip, gpu, is_read)
+    transfer = replace(
+        sent,
+        payload_bytes=min(sent.payload_bytes, KERNEL_PAYLOAD_BYTES),
+        request_bytes=min(sent.request_bytes, KERNEL_PAYLOAD_BYTES),
+        nvlink_payload_bytes=min(sent.nvlink_payload_bytes, KERNEL_PAYLOAD_BYTES),
+    )
+    crossing = cross(place.machine, place.capacities, transfer)
+    is_over_pcie = bool(links_between(place.machine, trip.source.id, trip.destination.id))
+    in_flight = KERNEL_READS_BYTES if is_read and is_over_pcie else _UNLIMITED
+    return _way(trip, crossing, transfer, in_flight)
+
+
+def _by_network(place: Place, trip: Trip) -> Way:
+    """Find the way of a NIC: it writes what arrives, and reads what goes to the network."""
+    return _by_device(place, trip, Nic)
+
+
+def _by_drive(place: Place, trip: Trip) -> Way:
+    """Find the way of a drive: it writes what is read from it, and reads the rest."""
+    return _by_device(place, trip, Nvme)
+
+
+PROVIDERS: dict[ExecutorKind, Provider] = {
+    "ce": _by_copy_engine,
+    "sm": _by_kernel,
+    "nic": _by_network,
+    "nvme": _by_drive,
+}
+
+
+def _by_device(place: Place, trip: Trip, kind: type[Nic] | type[Nvme]) -> Way:
+    ends = [trip.source, trip.destination]
+    device = next((end for end in ends if isinstance(end, kind)), None)
+    if device is None:
+        name = trip.flow.executor.kind
+        raise ModelError(f"{trip.flow} names no {name} to move it; expected one at an end.")
+    transfer = _transfer(place, trip, device, is_read=trip.destination == device)
+    return _way(trip, cross(place.machine, place.capacities, transfer), transfer)
+
+
+def _transfer(place: Place, trip: Trip, mover: PciNode, is_read: bool) -> Transfer:
+    """Return a flow's packets: as large as may be, unless its transactions are smaller."""
+    if trip.flow.work is not Work.MEMCPY:
+        raise ModelError(
+            f"{trip.flow.executor} copies, and {trip.flow} asks for {trip.flow.work}; leave out "
+            "work=."
+        )
+    links = links_between(place.machine, trip.source.id, trip.destination.id)
+    most = (
+        pcie_payload_bytes(place.machine, links, mover),
+        request_bytes(mover),
+        NVLINK_PAYLOAD_BYTES,
+    )
+    told = trip.flow.txn_bytes
+    payload, request, nvlink = most if told is None else (min(each, told) for each in most)
+    return Transfer(
+        source=trip.source.id,
+        destination=trip.destination.id,
+        is_read=is_read,
+        payload_bytes=payload,
+        request_bytes=request,
+        nvlink_payload_bytes=nvlink,
+    )
+
+
+def _way(
+    trip: Trip, crossing: Crossing, transfer: Transfer, in_flight_bytes: float = _UNLIMITED
+) -> Way:
+    cap, reason = _UNLIMITED, ""
+    if in_flight_bytes < _UNLIMITED:
+        cap = in_flight_bytes / crossing.round_trip_s
+        reason = (
+            f"a kernel keeps {in_flight_bytes / 1e3:.0f} kB of reads in flight, which take "
+            f"{crossing.round_trip_s * 1e9:.0f} ns to come back"
+        )
+    told = trip.flow.cap_bytes_per_s
+    if told is not None and told < cap:
+        cap, reason = told, "its own cap"
+    if not crossing.along and cap == _UNLIMITED:
+        raise ModelError(
+            f"Nothing that {trip.flow} crosses has a known capacity; measure this machine with "
+            "`topoprobe profile`, or give the flow a cap."
+        )
+    demand = Demand(
+        id=trip.id,
+        along=crossing.along,
+        beside=crossing.beside,
+        txn_bytes=float(transfer.payload_bytes),
+        outstanding_bytes=in_flight_bytes,
+        cap_bytes_per_s=cap,
+    )
+    return Way(demand, crossing.unknown, reason)
+
+
+def _gpu(trip: Trip) -> Gpu:
+    """Return the GPU that moves: where bytes come from, or else where they go."""
+    for end in (trip.source, trip.destination):
+        if isinstance(end, Gpu):
+            return end
+    raise ModelError(
+        f"{trip.flow} has no GPU to move it; expected a gpu at one of its ends, or another "
+        "executor."
+    )
