@@ -1,0 +1,1 @@
+"""Packets of concurrent streams, one by one, through ports with queues, credits and arbiters."""

@@ -1,0 +1,278 @@
+"""The event loop: integers in, integers out, in the part of Python that compiles as it stands.
+
+Servers are resources. Each picks among its ports, takes the first packet of one of the port's
+queues, is busy for the packet's service time, and hands it to the queue of its next server, where
+it arrives after the latency. A server sends nothing that the queue beyond has no credit for;
+credit comes back when the packet has left that queue, after the latency.
+
+A port has one queue for each way on, so that a packet that waits for credit holds up none that
+goes elsewhere. The queues of one port and kind of packet share its buffer, of which each has a
+part that the others cannot take.
+
+Arbiters compare one number per port. The fair ones keep a virtual time, by which a port advances
+with each packet by its cost over the port's weight: costs of 1 give round robin, wire bytes the
+byte-fair shares of deficit round robin [goyal1997]. A port that had nothing to send resumes at the
+time of the one last served. The others serve what arrived first.
+
+It is one function, over lists as over arrays, because a compiler of functions takes it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple, TypeAlias
+
+NEVER = 2**62
+"""Later than any time, in femtoseconds."""
+
+
+class Plan(NamedTuple):
+    """What is to be simulated; times in femtoseconds, indices into each other.
+
+    Stages are hops of streams, all streams in a row. A *form* is one packet of one stage: those of
+    a stage begin at ``stage_form``; requests have the first only.
+    """
+
+    stream_stage: Sequence[int]  # its first; one more at the end
+    stream_turn: Sequence[int]  # its first stage with payload
+    stream_num_packets: Sequence[int]
+    stream_max_open: Sequence[int]
+    stream_is_shown: Sequence[int]  # 1: the next is issued once this one left its first queue
+    stream_gap: Sequence[int]  # between transactions, at least
+    stream_start: Sequence[int]
+    stream_left: Sequence[int]  # transactions to issue
+    stage_stream: Sequence[int]
+    stage_queue: Sequence[int]
+    stage_form: Sequence[int]
+    stage_latency: Sequence[int]
+    form_service: Sequence[int]
+    form_cost: Sequence[float]
+    form_bytes: Sequence[int]  # of buffer
+    form_queue: Sequence[int]
+    queue_port: Sequence[int]
+    queue_pool: Sequence[int]
+    queue_limit: Sequence[int]  # has room for any of its packets up to so many bytes in use
+    pool_limit: Sequence[int]
+    pool_upstream: Sequence[int]  # the server that waits for its credit, -1 for none
+    pool_latency: Sequence[int]  # of credit on its way back
+    port_queue: Sequence[int]  # its first; one more at the end
+    port_server: Sequence[int]
+    port_share: Sequence[float]  # 1 / weight
+    server_port: Sequence[int]  # its first; one more at the end
+    server_is_fair: Sequence[int]
+
+
+class Counts(NamedTuple):
+    """What happened; "counted" is what was delivered in the window."""
+
+    form_counted: Sequence[int]  # packets, by form of the stream's last stage
+    stream_issued: Sequence[int]
+    stream_finished: Sequence[int]  # transactions
+    stream_counted: Sequence[int]  # transactions
+    stream_latency: Sequence[float]  # summed over the counted, from issue to last packet
+    stream_last: Sequence[int]  # time of the last delivery
+    server_busy: Sequence[int]  # time in the window
+    queue_peak: Sequence[int]  # bytes in use
+    pool_peak: Sequence[int]
+
+
+Loop: TypeAlias = Callable[[Plan, int, int], Counts]
+
+
+def run(plan: Plan, begin: int, end: int) -> Counts:
+    """Simulate from 0 to `end` and count from `begin`."""
+    (
+        stream_stage, stream_turn, stream_num_packets, stream_max_open, stream_is_shown,
+        stream_gap, stream_start, stream_left, stage_stream, stage_queue, stage_form,
+        stage_latency, form_service, form_cost, form_bytes, form_queue, queue_port, queue_pool,
+        queue_limit, pool_limit, pool_upstream, pool_latency, port_queue, port_server, port_share,
+        server_port, server_is_fair,
+    ) = plan  # fmt: skip
+    num_streams, num_servers = len(stream_start), len(server_is_fair)
+    num_queues, num_ports, num_pools = len(queue_port), len(port_server), len(pool_limit)
+
+    form_counted = [0] * len(form_service)
+    issued, finished, counted = [0] * num_streams, [0] * num_streams, [0] * num_streams
+    latency_sum, last_delivery = [0.0] * num_streams, [0] * num_streams
+    next_issue = [start + gap for start, gap in zip(stream_start, stream_gap)]  # noqa: B905
+    queue_head, queue_tail = [-1] * num_queues, [-1] * num_queues
+    queue_used, queue_peak = [0] * num_queues, [0] * num_queues
+    pool_used, pool_peak = [0] * num_pools, [0] * num_pools
+    port_time, port_is_ready = [0.0] * num_ports, [0] * num_ports
+    server_time, server_busy = [0.0] * num_servers, [0] * num_servers
+    free_at, wake_at = [0] * num_servers, [NEVER] * num_servers
+    num_waiting, is_blocked = [0] * num_servers, [0] * num_servers
+
+    # Packets under way, one slot each; a free one names the next free one.
+    slot_stage, slot_form, slot_arrival, slot_issue, slot_next = [0], [0], [0], [0], [-1]
+    free_slot = 0
+
+    # An event is a time and a code: a server's number wakes it. Below zero, and so before servers
+    # that wake at the same time, are streams that issue and then forms whose credit is back.
+    events = [(stream_start[stream], -1 - stream) for stream in range(num_streams)]
+    heapify(events)
+    while events:
+        now, code = heappop(events)
+        if now >= end:
+            break
+        if code < -num_streams:
+            form = -1 - num_streams - code
+            queue = form_queue[form]
+            pool = queue_pool[queue]
+            queue_used[queue] -= form_bytes[form]
+            pool_used[pool] -= form_bytes[form]
+            server = pool_upstream[pool]
+            if not is_blocked[server]:
+                continue
+            stage, packet, num_packets, arrival, issue = 0, 0, 0, now, now
+        elif code < 0:
+            stream = -1 - code
+            if issued[stream] == stream_left[stream]:
+                continue
+            issued[stream] += 1
+            if issued[stream] < stream_max_open[stream]:
+                at = max(now, next_issue[stream])
+                next_issue[stream] = at + stream_gap[stream]
+                heappush(events, (at, code))
+            stage, packet, arrival, issue = stream_stage[stream], 0, now, now
+            num_packets = 1 if stage < stream_turn[stream] else stream_num_packets[stream]
+            queue = stage_queue[stage]
+            pool = queue_pool[queue]
+            server = port_server[queue_port[queue]]
+        else:
+            server = code
+            if wake_at[server] != now:
+                continue  # it was woken earlier than this event foresaw
+            wake_at[server] = NEVER
+
+            # Which queue is next: of the best port, the one whose packet arrived first, among
+            # those with credit beyond.
+            chosen, least, next_arrival, blocked = -1, 0.0, NEVER, 0
+            is_fair = server_is_fair[server]
+            for port in range(server_port[server], server_port[server + 1]):
+                first, first_arrival = -1, NEVER
+                for queue in range(port_queue[port], port_queue[port + 1]):
+                    slot = queue_head[queue]
+                    if slot < 0:
+                        continue
+                    arrival = slot_arrival[slot]
+                    if arrival > now:
+                        next_arrival = min(next_arrival, arrival)
+                        continue
+                    if arrival >= first_arrival:
+                        continue
+                    stage = slot_stage[slot] + 1
+                    if stage < stream_stage[stage_stream[stage - 1] + 1]:
+                        beyond = stage_queue[stage]
+                        pool = queue_pool[beyond]
+                        if (
+                            queue_used[beyond] > queue_limit[beyond]
+                            or pool_used[pool] > pool_limit[pool]
+                        ):
+                            blocked = 1
+                            continue
+                    first, first_arrival = queue, arrival
+                if first < 0:
+                    port_is_ready[port] = 0
+                    continue
+                if not port_is_ready[port]:
+                    port_is_ready[port] = 1
+                    port_time[port] = max(port_time[port], server_time[server])
+                key = port_time[port] if is_fair else float(first_arrival)
+                if chosen < 0 or key < least:
+                    chosen, least = first, key
+            is_blocked[server] = blocked
+            if chosen < 0:
+                if next_arrival < NEVER:
+                    wake_at[server] = next_arrival
+                    heappush(events, (next_arrival, server))
+                continue
+
+            # Take its packet, keep the server busy, give back the credit.
+            slot = queue_head[chosen]
+            queue_head[chosen] = slot_next[slot]
+            slot_next[slot] = free_slot
+            free_slot = slot
+            stage, form, issue = slot_stage[slot], slot_form[slot], slot_issue[slot]
+            stream, packet = stage_stream[stage], form - stage_form[stage]
+            port = queue_port[chosen]
+            server_time[server] = port_time[port]
+            port_time[port] += form_cost[form] * port_share[port]
+            done = now + form_service[form]
+            arrival = done + stage_latency[stage]
+            free_at[server] = done
+            server_busy[server] += max(0, min(done, end) - max(now, begin))
+            num_waiting[server] -= 1
+            if num_waiting[server] > 0:
+                wake_at[server] = done
+                heappush(events, (done, server))
+            pool = queue_pool[chosen]
+            if pool_upstream[pool] >= 0:
+                heappush(events, (done + pool_latency[pool], -1 - num_streams - form))
+
+            # What that means for its stream: another transaction may be issued, or one has ended.
+            is_last = stage < stream_turn[stream] or packet == stream_num_packets[stream] - 1
+            is_delivered = stage + 1 == stream_stage[stream + 1]
+            if is_delivered:
+                last_delivery[stream] = arrival
+                if begin <= arrival < end:
+                    form_counted[form] += 1
+                if is_last:
+                    finished[stream] += 1
+                    if begin <= arrival < end:
+                        counted[stream] += 1
+                        latency_sum[stream] += float(arrival - issue)
+            if is_last:
+                at = -1
+                if not stream_is_shown[stream] and is_delivered:
+                    at = max(arrival, next_issue[stream])
+                elif stream_is_shown[stream] and stage == stream_stage[stream]:
+                    at = max(now, next_issue[stream])
+                if at >= 0:
+                    next_issue[stream] = at + stream_gap[stream]
+                    heappush(events, (at, -1 - stream))
+            if is_delivered:
+                continue
+            stage += 1
+            num_packets = 1
+            if stage == stream_turn[stream]:
+                num_packets = stream_num_packets[stream]
+            queue = stage_queue[stage]
+            pool = queue_pool[queue]
+            server = port_server[queue_port[queue]]
+
+        # Packets arrive in a queue; its server wakes for them (or for credit that came back).
+        for packet in range(packet, packet + num_packets):  # noqa: B020
+            if free_slot < 0:
+                free_slot = len(slot_next)
+                slot_stage.append(0)
+                slot_form.append(0)
+                slot_arrival.append(0)
+                slot_issue.append(0)
+                slot_next.append(-1)
+            slot = free_slot
+            free_slot = slot_next[slot]
+            form = stage_form[stage] + packet
+            slot_stage[slot], slot_form[slot], slot_next[slot] = stage, form, -1
+            slot_arrival[slot], slot_issue[slot] = arrival, issue
+            if queue_head[queue] < 0:
+                queue_head[queue] = slot
+            else:
+                slot_next[queue_tail[queue]] = slot
+            queue_tail[queue] = slot
+            num_waiting[server] += 1
+            if pool_upstream[pool] >= 0:
+                queue_used[queue] += form_bytes[form]
+                pool_used[pool] += form_bytes[form]
+                queue_peak[queue] = max(queue_peak[queue], queue_used[queue])
+                pool_peak[pool] = max(pool_peak[pool], pool_used[pool])
+        at = max(arrival, free_at[server])
+        if at < wake_at[server]:
+            wake_at[server] = at
+            heappush(events, (at, server))
+
+    return Counts(
+        form_counted, issued, finished, counted, latency_sum, last_delivery, server_busy,
+        queue_peak, pool_peak,
+    )  # fmt: skip

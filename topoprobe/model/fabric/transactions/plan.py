@@ -1,0 +1,305 @@
+"""Lay out resources and streams as the event loop reads them: stages, queues, ports, servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from random import Random
+from typing import TypeAlias
+
+from topoprobe.errors import ModelError
+from topoprobe.model.fabric.resource import Resource
+from topoprobe.model.fabric.transactions.loop import NEVER, Plan
+from topoprobe.model.fabric.transactions.stream import Hop, Stream
+
+FS_PER_S = 1e15
+"""Femtoseconds: 64 bytes take 8 ps of a memory with 8 TB/s."""
+# A buffer holds what is under way until credit is back, and some packets on top, so that what it
+# limits is the sender that has nowhere to go and not the link.
+_SPARE_TRANSACTIONS = 4
+# Of a buffer that several queues share, parts that no queue has for itself: as long as one has
+# less than 15 in 16 of the packets, all are in it in the order in which they came.
+_COMMON_PARTS = 15
+
+PortKey: TypeAlias = tuple[str, str]
+QueueKey: TypeAlias = tuple[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class PortSetting:
+    """What is special about one port: where packets from one resource (or stream) meet another.
+
+    Attributes
+    ----------
+    resource : str
+        Whose port it is.
+    ingress : str
+        The resource, or for first hops the stream, that packets come from.
+    weight : float
+        Of its turns: 2 has twice the share of 1.
+    buffer_bytes : float or None
+        Payload that it takes, for each kind of packet (posted, request, completion): its credits.
+        None for as much as keeps the link busy.
+    """
+
+    resource: str
+    ingress: str
+    weight: float = 1.0
+    buffer_bytes: float | None = None
+
+
+@dataclass(slots=True)
+class _Pool:
+    """A buffer of one port for one kind of packet."""
+
+    upstream: str | None
+    upstream_rate: float = 0.0
+    latency_s: float = 0.0
+    most_bytes: float = 0.0
+    queues: list[QueueKey] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One hop of one stream, and the queue before it."""
+
+    stream: int
+    hop: Hop
+    port: PortKey
+    kind: str
+    queue: QueueKey
+    amounts: tuple[float, ...]  # payload of each of its packets, of a request what it asks for
+
+
+def plan(
+    resources: Iterable[Resource],
+    streams: Sequence[Stream],
+    *,
+    settings: Iterable[PortSetting] = (),
+    seed: int = 0,
+) -> Plan:
+    """Return what the loop reads.
+
+    Parameters
+    ----------
+    resources : iterable of Resource
+        All that streams cross, and perhaps more.
+    streams : sequence of Stream
+        With different ids.
+    settings : iterable of PortSetting
+        Ports that differ from the others.
+    seed : int
+        Shifts each stream's start by up to one packet, so that none is in step with another.
+
+    Raises
+    ------
+    ModelError
+        If there is no stream, ids repeat, or a resource or port is not there.
+    """
+    known = {resource.id: resource for resource in resources}
+    _require_known(known, streams)
+    stages = [stage for index, each in enumerate(streams) for stage in _stages(index, each)]
+    special = _by_port(settings, stages)
+    servers = sorted({stage.hop.resource for stage in stages})
+    ports = sorted({stage.port for stage in stages})
+    queues = sorted({(stage.port, stage.kind, stage.queue) for stage in stages})
+    pools = _pools(known, stages)
+    pool_keys = sorted(pools)
+    sizes = {key: _pool_bytes(pools[key], special.get(key[0])) for key in pool_keys}
+    for key in pool_keys:
+        _require_room(key[0], pools[key], sizes[key])
+    number = {name: index for index, name in enumerate(servers)}
+    forms = [(stage, amount, at) for stage in stages for at, amount in enumerate(stage.amounts)]
+    units = [stage.hop.units(amount, first=at == 0) for stage, amount, at in forms]
+    queue_number = {key: index for index, key in enumerate(queues)}
+    stage_queue = [queue_number[stage.port, stage.kind, stage.queue] for stage in stages]
+    stage_form = _begins([len(stage.amounts) for stage in stages])
+    random = Random(seed)
+    return Plan(
+        stream_stage=_begins([len(each.hops) for each in streams]),
+        stream_turn=[
+            begin + len(each.request)
+            for begin, each in zip(_begins([len(s.hops) for s in streams]), streams, strict=False)
+        ],
+        stream_num_packets=[len(each.packets) for each in streams],
+        stream_max_open=[each.max_open or 1 for each in streams],
+        stream_is_shown=[int(each.max_open is None) for each in streams],
+        stream_gap=[_fs(each.transaction_bytes / each.cap_bytes_per_s) for each in streams],
+        stream_start=[
+            _fs(each.start_s + random.random() * _first_service_s(known, each)) for each in streams
+        ],
+        stream_left=[
+            NEVER if each.num_transactions is None else each.num_transactions for each in streams
+        ],
+        stage_stream=[stage.stream for stage in stages],
+        stage_queue=stage_queue,
+        stage_form=stage_form[:-1],
+        stage_latency=[_fs(known[stage.hop.resource].latency_s) for stage in stages],
+        form_service=[
+            max(1, _fs(unit / known[stage.hop.resource].capacity_per_s))
+            for unit, (stage, _, _) in zip(units, forms, strict=True)
+        ],
+        form_cost=[
+            unit ** (1.0 - _exponent(known[stage.hop.resource]))
+            for unit, (stage, _, _) in zip(units, forms, strict=True)
+        ],
+        form_bytes=[ceil(amount) for _, amount, _ in forms],
+        form_queue=[
+            queue for stage, queue in zip(stages, stage_queue, strict=True) for _ in stage.amounts
+        ],
+        queue_port=[ports.index(port) for port, _, _ in queues],
+        queue_pool=[pool_keys.index((port, kind)) for port, kind, _ in queues],
+        queue_limit=[
+            _queue_limit(pools[port, kind], sizes[port, kind]) for port, kind, _ in queues
+        ],
+        pool_limit=[_limit(sizes[key], pools[key].most_bytes) for key in pool_keys],
+        pool_upstream=[
+            -1 if (upstream := pools[key].upstream) is None else number[upstream]
+            for key in pool_keys
+        ],
+        pool_latency=[_fs(pools[key].latency_s) for key in pool_keys],
+        port_queue=_begins([sum(key[0] == port for key in queues) for port in ports]),
+        port_server=[number[port[0]] for port in ports],
+        port_share=[1.0 / special[port].weight if port in special else 1.0 for port in ports],
+        server_port=_begins([sum(port[0] == name for port in ports) for name in servers]),
+        server_is_fair=[int(known[name].sharing.by == "transaction") for name in servers],
+    )
+
+
+def server_ids(streams: Iterable[Stream]) -> list[str]:
+    """Return the resources in the order in which a plan numbers its servers."""
+    return sorted({hop.resource for each in streams for hop in each.hops})
+
+
+def _stages(index: int, stream: Stream) -> Iterator[_Stage]:
+    """Yield the hops of a stream; what differs beyond a hop has queues of its own before it."""
+    hops, turn = stream.hops, len(stream.request)
+    for at, hop in enumerate(hops):
+        ingress = f"stream {stream.id}" if at in (0, turn) else hops[at - 1].resource
+        beyond = tuple(each.resource for each in hops[at + 1 :])
+        kind = "request" if at < turn else "completion" if turn else "posted"
+        whose = stream.id if at < turn else ""
+        total = (stream.transaction_bytes,)
+        yield _Stage(
+            stream=index,
+            hop=hop,
+            port=(hop.resource, ingress),
+            kind=kind,
+            queue=(whose, beyond),
+            amounts=total if at < turn else stream.packets,
+        )
+
+
+def _pools(
+    known: dict[str, Resource], stages: Sequence[_Stage]
+) -> dict[tuple[PortKey, str], _Pool]:
+    """Return the buffers, with what their senders may have under way."""
+    pools: dict[tuple[PortKey, str], _Pool] = {}
+    before: _Stage | None = None
+    for stage in stages:
+        if before is None or before.stream != stage.stream:
+            pool = pools.setdefault((stage.port, stage.kind), _Pool(upstream=None))
+        else:
+            sender = known[before.hop.resource]
+            pool = pools.setdefault((stage.port, stage.kind), _Pool(upstream=sender.id))
+            amount = before.amounts[-1]
+            rate = amount * sender.capacity_per_s / before.hop.units(amount, first=False)
+            pool.upstream_rate = max(pool.upstream_rate, rate)
+            pool.latency_s = sender.latency_s
+        turns = before is not None and before.kind == "request" and stage.kind == "completion"
+        pool.most_bytes = max(pool.most_bytes, sum(stage.amounts) if turns else max(stage.amounts))
+        if stage.queue not in pool.queues:
+            pool.queues.append(stage.queue)
+        before = stage
+    return pools
+
+
+def _pool_bytes(pool: _Pool, setting: PortSetting | None) -> float:
+    if pool.upstream is None:
+        return float("inf")
+    if setting is not None and setting.buffer_bytes is not None:
+        return setting.buffer_bytes
+    under_way = 2.0 * pool.latency_s * pool.upstream_rate
+    return _num_parts(pool) * (under_way + _SPARE_TRANSACTIONS * pool.most_bytes)
+
+
+def _queue_limit(pool: _Pool, size: float) -> int:
+    """Return up to how many bytes in use one queue has room: the others keep a part each."""
+    others = len(pool.queues) - 1
+    return _limit(size - others * size / _num_parts(pool) if others else size, pool.most_bytes)
+
+
+def _num_parts(pool: _Pool) -> int:
+    others = len(pool.queues) - 1
+    return others + _COMMON_PARTS if others else 1
+
+
+def _limit(size: float, most_bytes: float) -> int:
+    return NEVER if size == float("inf") else int(size - most_bytes)
+
+
+def _by_port(
+    settings: Iterable[PortSetting], stages: Sequence[_Stage]
+) -> dict[PortKey, PortSetting]:
+    there = {stage.port for stage in stages}
+    found = {}
+    for each in settings:
+        keys = ((each.resource, each.ingress), (each.resource, f"stream {each.ingress}"))
+        key = next((key for key in keys if key in there), None)
+        if key is None:
+            raise ModelError(f"No stream comes from {each.ingress} to {each.resource}.")
+        if not 0.0 < each.weight < float("inf"):
+            raise ModelError(f"The port from {each.ingress} has a weight of {each.weight:g}.")
+        found[key] = each
+    return found
+
+
+def _require_known(known: dict[str, Resource], streams: Sequence[Stream]) -> None:
+    ids = [each.id for each in streams]
+    if not ids:
+        raise ModelError("There is no stream to simulate; expected at least one.")
+    if len(set(ids)) < len(ids):
+        raise ModelError(f"Streams share an id; expected different ones among {', '.join(ids)}.")
+    for each in streams:
+        for hop in each.hops:
+            if hop.resource not in known:
+                raise ModelError(
+                    f"Stream {each.id} crosses {hop.resource}, which is not among the "
+                    f"{len(known)} resources."
+                )
+
+
+def _require_room(port: PortKey, pool: _Pool, size: float) -> None:
+    if not size / _num_parts(pool) >= pool.most_bytes:
+        raise ModelError(
+            f"The buffer from {port[1]} to {port[0]} holds {size:g} bytes; expected at least "
+            f"{_num_parts(pool) * pool.most_bytes:g}, so that each of its {len(pool.queues)} "
+            "queues has room for a packet."
+        )
+
+
+def _exponent(resource: Resource) -> float:
+    sharing = resource.sharing
+    if sharing.by == "outstanding" and sharing.exponent != 1.0:
+        raise ModelError(
+            f"{resource.id} shares by outstanding bytes with exponent {sharing.exponent:g}; "
+            "packets can be simulated with 1 (oldest first). Use the fluid model for others."
+        )
+    return sharing.exponent
+
+
+def _first_service_s(known: dict[str, Resource], stream: Stream) -> float:
+    hop = stream.hops[0]
+    return hop.units(stream.packets[0], first=True) / known[hop.resource].capacity_per_s
+
+
+def _begins(lengths: Iterable[int]) -> list[int]:
+    begins = [0]
+    for length in lengths:
+        begins.append(begins[-1] + length)
+    return begins
+
+
+def _fs(seconds: float) -> int:
+    return round(seconds * FS_PER_S)

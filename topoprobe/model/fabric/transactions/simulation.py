@@ -1,0 +1,190 @@
+"""Run streams through resources packet by packet, and measure what each gets after a warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from topoprobe.errors import ModelError
+from topoprobe.model.fabric.demand import Demand
+from topoprobe.model.fabric.resource import Resource
+from topoprobe.model.fabric.transactions.loop import Loop, run
+from topoprobe.model.fabric.transactions.plan import FS_PER_S, PortSetting, plan, server_ids
+from topoprobe.model.fabric.transactions.stream import Hop, Stream
+
+_BUSY_RATIO = 0.97
+"""A resource that is busy for less of the time holds nobody back."""
+_WARM_UP_RATIO = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a stream got.
+
+    Attributes
+    ----------
+    rate_bytes_per_s : float
+        Payload delivered per second of the window.
+    bottleneck : str or None
+        The busiest resource on its way; None where none is busy all the time, so that its own cap,
+        its limit of open transactions or its end holds it back.
+    num_packets : int
+        Packets with payload delivered in the window.
+    latency_s : float or None
+        Mean time of its transactions, from issue to last packet; None where none ended.
+    num_issued, num_finished : int
+        Transactions, from the start to the end of the simulation.
+    end_s : float or None
+        When the last transaction of a finite stream was delivered; None if that was not seen.
+    """
+
+    rate_bytes_per_s: float
+    bottleneck: str | None
+    num_packets: int
+    latency_s: float | None
+    num_issued: int
+    num_finished: int
+    end_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a simulation saw.
+
+    Attributes
+    ----------
+    outcomes : dict of str to Outcome
+        By stream.
+    busy_ratio : dict of str to float
+        Part of the window in which each resource sent packets.
+    num_packets : int
+        Packets with payload delivered in the window.
+    """
+
+    outcomes: dict[str, Outcome]
+    busy_ratio: dict[str, float]
+    num_packets: int
+
+
+def simulate_transactions(
+    resources: Iterable[Resource],
+    demands: Sequence[Demand],
+    *,
+    duration_s: float,
+    seed: int = 0,
+    warm_up_s: float | None = None,
+    settings: Iterable[PortSetting] = (),
+    loop: Loop = run,
+) -> dict[str, Outcome]:
+    """Simulate flows packet by packet; each transaction of a demand is one packet.
+
+    What a demand takes beside its way, each packet takes first, as a read's request does.
+
+    Parameters
+    ----------
+    resources : iterable of Resource
+        What they share.
+    demands : sequence of Demand
+        Endless flows that start together.
+    duration_s : float
+        Simulated time. It should span hundreds of packets of the slowest flow.
+    seed : int
+        Of the phases in which flows start.
+    warm_up_s : float, optional
+        What is not counted at the beginning; a quarter of the duration unless told.
+    settings : iterable of PortSetting
+        Ports with weights or buffers of their own.
+    loop : callable
+        The event loop: `topoprobe.measure.devices.cpu.fabric.event_loop` has a compiled one.
+
+    Returns
+    -------
+    dict of str to Outcome
+        By demand.
+
+    Raises
+    ------
+    ModelError
+        If a resource is not there, ids repeat, or a time is out of range.
+    """
+    streams = [stream_of(demand) for demand in demands]
+    return simulate(
+        resources,
+        streams,
+        duration_s=duration_s,
+        warm_up_s=warm_up_s,
+        seed=seed,
+        settings=settings,
+        loop=loop,
+    ).outcomes
+
+
+def stream_of(demand: Demand) -> Stream:
+    """Return a demand as a stream of transactions of one packet each."""
+    along = tuple(Hop(use.resource, per_byte=use.per_byte) for use in demand.along)
+    beside = tuple(Hop(use.resource, per_byte=use.per_byte) for use in demand.beside)
+    most = demand.outstanding_bytes / demand.txn_bytes
+    return Stream(
+        id=demand.id,
+        packets=(demand.txn_bytes,),
+        payload=along or beside,
+        request=beside if along else (),
+        max_open=None if most == float("inf") else max(1, int(most)),
+        cap_bytes_per_s=demand.cap_bytes_per_s,
+    )
+
+
+def simulate(
+    resources: Iterable[Resource],
+    streams: Sequence[Stream],
+    *,
+    duration_s: float,
+    warm_up_s: float | None = None,
+    seed: int = 0,
+    settings: Iterable[PortSetting] = (),
+    loop: Loop = run,
+) -> Simulated:
+    """Simulate streams from 0 to `duration_s`, and count what arrives after the warm-up.
+
+    Raises
+    ------
+    ModelError
+        As `simulate_transactions`.
+    """
+    begin_s = _WARM_UP_RATIO * duration_s if warm_up_s is None else warm_up_s
+    if not 0.0 <= begin_s < duration_s < float("inf"):
+        raise ModelError(
+            f"A warm-up of {begin_s:g} s in {duration_s:g} s leaves nothing to measure; expected "
+            "a shorter one."
+        )
+    laid_out = plan(resources, streams, settings=settings, seed=seed)
+    begin, end = round(begin_s * FS_PER_S), round(duration_s * FS_PER_S)
+    counts = loop(laid_out, begin, end)
+    window_s = (end - begin) / FS_PER_S
+    busy = {
+        name: time / FS_PER_S / window_s
+        for name, time in zip(server_ids(streams), counts.server_busy, strict=True)
+    }
+    outcomes = {}
+    for index, stream in enumerate(streams):
+        last_stage = laid_out.stream_stage[index + 1] - 1
+        form = laid_out.stage_form[last_stage]
+        counted = counts.form_counted[form : form + len(stream.packets)]
+        moved = sum(number * size for number, size in zip(counted, stream.packets, strict=True))
+        ended = counts.stream_counted[index]
+        is_over = counts.stream_finished[index] == stream.num_transactions
+        outcomes[stream.id] = Outcome(
+            rate_bytes_per_s=moved / window_s,
+            bottleneck=_bottleneck(stream, busy),
+            num_packets=sum(counted),
+            latency_s=counts.stream_latency[index] / ended / FS_PER_S if ended else None,
+            num_issued=counts.stream_issued[index],
+            num_finished=counts.stream_finished[index],
+            end_s=counts.stream_last[index] / FS_PER_S if is_over else None,
+        )
+    return Simulated(outcomes, busy, sum(each.num_packets for each in outcomes.values()))
+
+
+def _bottleneck(stream: Stream, busy: dict[str, float]) -> str | None:
+    busiest = max((hop.resource for hop in stream.hops), key=busy.__getitem__)
+    return busiest if busy[busiest] >= _BUSY_RATIO else None
