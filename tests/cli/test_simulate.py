@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from topoprobe.cli.main import main
+from topoprobe.model.calibration.builtin import BUILTIN_NAMES
 from topoprobe.model.catalogue.devices import NOMINAL_DEVICES
 from topoprobe.model.catalogue.shapes import TINY_LLAMA
 from topoprobe.model.cost import FEATURES
@@ -191,7 +192,7 @@ def test_simulate_trace_at_its_own_times_shows_the_rate_it_offers(
         (("a100-80gb-sxm", "--trace", "x", "--limit", "0"), "--limit 0 leaves no request"),
         (("a100-80gb-sxm", "--trace", "/nowhere/x.csv"), "/nowhere/x.csv does not exist"),
         (("a100-80gb-sxm", *SMALL[3:]), "name a model with --model"),
-        (("abacus", *SMALL[1:]), "neither a file nor a nominal device"),
+        (("abacus", *SMALL[1:]), "is not a file and not built in"),
         (("a100-80gb-sxm", "--model", "abacus", *SMALL[3:]), "There is no model 'abacus'"),
         ((*SMALL, "--policy", "order=lifo"), "There is no order policy 'lifo'"),
         ((*SMALL, "--prompt-tokens", "9-3"), "9-3 is no range of tokens"),
@@ -261,7 +262,21 @@ def test_simulate_refuses_another_kind_of_document(simulate: Command, tmp_path: 
     assert "is a machine document; expected a calibration document" in err
 
 
-def test_simulate_help_names_every_nominal_device(simulate: Command) -> None:
+def test_simulate_help_names_every_device_and_machine(simulate: Command) -> None:
     _, out, _ = simulate("--help")
-    for device in NOMINAL_DEVICES:
-        assert device.name in out
+    shown = "".join(out.replace("│", "").split())  # long names are broken at their hyphens
+    for name in (*(device.name for device in NOMINAL_DEVICES), *BUILTIN_NAMES):
+        assert name in shown
+
+
+def test_simulate_takes_a_built_in_machine(simulate: Command) -> None:
+    code, out, _ = simulate("hgx-h200", "--model", "llama-3-8b", *SMALL[3:], "--json")
+    assert code == 0
+    document = decode_as(out.encode(), RunDocument)
+    assert document.calibration == "hgx-h200"
+
+
+def test_simulate_on_a_built_in_machine_asks_for_a_model(simulate: Command) -> None:
+    code, _, err = simulate("hgx-h200", "--requests", "3", "--rate", "1")
+    assert code == 2
+    assert "name a model of the catalogue with --model" in err

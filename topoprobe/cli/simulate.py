@@ -1,14 +1,14 @@
-"""`topoprobe simulate`: a load on a calibrated or nominal machine, on a virtual clock."""
+"""`topoprobe simulate`: a load on a calibrated, built-in or nominal machine, on a virtual clock."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from topoprobe import __version__
+from topoprobe.cli.calibrations import read_calibration
 from topoprobe.cli.options import (
     Force,
     Limit,
@@ -23,13 +23,13 @@ from topoprobe.cli.options import (
     Seed,
     TraceFile,
 )
-from topoprobe.cli.output import deliver, read_input, refuse_existing
+from topoprobe.cli.output import deliver, refuse_existing
 from topoprobe.cli.terminal import note, progress_bar
-from topoprobe.errors import InputError, MeasurementFailed, UsageError
+from topoprobe.errors import MeasurementFailed, UsageError
+from topoprobe.machine.synthetic.builtin import MACHINES
 from topoprobe.model.catalogue.devices import NOMINAL_DEVICES, find_nominal_device
 from topoprobe.records.base import Tool
-from topoprobe.records.calibration import CalibrationDocument
-from topoprobe.records.documents import decode_as, encode
+from topoprobe.records.documents import encode
 from topoprobe.units import parse_size
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _EPILOG = (
     "Examples:\n\n  topoprobe simulate calibration.json --requests 100 --rate 2\n\n"
-    "  topoprobe simulate a100-80gb-sxm --model llama-2-7b --trace azure_conv.csv.gz --limit 1000"
+    "  topoprobe simulate hgx-h100 --model llama-2-7b --trace azure_conv.csv.gz --limit 1000"
 )
 
 
@@ -50,8 +50,8 @@ def run(
     calibration: Annotated[
         str,
         typer.Argument(
-            help="A calibration document, or a nominal device: "
-            f"{', '.join(device.name for device in NOMINAL_DEVICES)}."
+            help=f"A calibration document; a built-in machine: {', '.join(MACHINES)}; or a "
+            f"nominal device: {', '.join(device.name for device in NOMINAL_DEVICES)}."
         ),
     ],
     trace: TraceFile = None,
@@ -124,14 +124,8 @@ def _deploy(calibration: str, model: str | None) -> Deployment:
 
     device = find_nominal_device(calibration)
     if device is None:
-        if calibration != "-" and not Path(calibration).exists():
-            names = ", ".join(each.name for each in NOMINAL_DEVICES)
-            raise InputError(
-                f"{calibration} is neither a file nor a nominal device; give a calibration "
-                f"document or one of {names}."
-            )
-        document = decode_as(read_input(calibration), CalibrationDocument, calibration)
-        return deploy_calibrated(document, model)
+        names = [each.name for each in NOMINAL_DEVICES]
+        return deploy_calibrated(read_calibration(calibration, others=names), model)
     if model is None:
         raise UsageError(f"{calibration} is a nominal device; name a model with --model.")
     return deploy_nominal(device, model)

@@ -70,6 +70,7 @@ def deploy_nominal(device: NominalDevice, model: str) -> Deployment:
             f"{device.title} has no nominal {shape.dtype} rate, which {model} needs; choose "
             "another device or model."
         )
+    sheet = flop_per_s.source.partition(";")[0]
     return Deployment(
         shape=shape,
         devices=(device.name,),
@@ -77,7 +78,7 @@ def deploy_nominal(device: NominalDevice, model: str) -> Deployment:
             shape, flop_per_s=flop_per_s.value, bytes_per_s=device.memory_bytes_per_s.value
         ),
         source=Source.NOMINAL,
-        evidence=f"{flop_per_s.source}: peak arithmetic and bandwidth, no overheads",
+        evidence=f"{sheet}: peak arithmetic and bandwidth, no overheads",
         memory_bytes=device.memory_bytes.value,
     )
 
@@ -173,20 +174,22 @@ def _measured(calibration: CalibrationDocument, cost: ModelCost) -> Deployment:
 
 def _derived(calibration: CalibrationDocument, shape: ModelShape) -> Deployment:
     for device in calibration.devices:
-        rates = [each.rate_flop_per_s.value for each in device.compute if each.dtype == shape.dtype]
+        rates = [each.rate_flop_per_s for each in device.compute if each.dtype == shape.dtype]
         bandwidth = device.memory_bandwidth_bytes_per_s
         if rates and bandwidth is not None:
+            rate = max(rates, key=lambda each: each.value)
             overhead = device.launch_overhead_s
+            is_nominal = Source.NOMINAL in {rate.source, bandwidth.source}
             return Deployment(
                 shape=shape,
                 devices=(device.device,),
                 law=derive_law(
                     shape,
-                    flop_per_s=max(rates),
+                    flop_per_s=rate.value,
                     bytes_per_s=bandwidth.value,
                     fixed_s=0.0 if overhead is None else overhead.value,
                 ),
-                source=Source.DERIVED,
+                source=Source.NOMINAL if is_nominal else Source.DERIVED,
                 evidence=f"roofline of {device.name or device.device}; no step was measured",
                 memory_bytes=_memory_bytes([device]),
             )

@@ -1,0 +1,111 @@
+"""Calibrations of the built-in machines: nominal where nobody published a measurement.
+
+They let everything after calibration be tried without owning the machine. Every estimate says
+that it is nominal, or whose measurement it is derived from.
+"""
+
+from __future__ import annotations
+
+from topoprobe import __version__
+from topoprobe.machine import synthetic
+from topoprobe.machine.building import build
+from topoprobe.model.catalogue.devices import Figure, NominalDevice, find_by_driver_name
+from topoprobe.records.base import Estimate, Missing, Source, Tool
+from topoprobe.records.calibration import (
+    CalibrationDocument,
+    ComputeRate,
+    DeviceCalibration,
+    LinkCalibration,
+)
+from topoprobe.records.machine import Gpu, Link, MachineDocument
+
+BUILTIN_NAMES: tuple[str, ...] = synthetic.NAMES
+"""Machines that have a calibration without being measured."""
+
+
+def builtin_calibration(name: str) -> CalibrationDocument | None:
+    """Return the calibration of a built-in machine; None if there is no machine of that name."""
+    facts = synthetic.machine_facts(name) if name in BUILTIN_NAMES else None
+    if facts is None:
+        return None
+    tool = Tool(tool_version=__version__)
+    machine = build([facts], origin="synthetic", tool=tool)
+    gpus = [node for node in machine.nodes if isinstance(node, Gpu)]
+    return CalibrationDocument(
+        tool=tool,
+        machine=machine,
+        devices=tuple(_device(gpu) for gpu in gpus),
+        links=tuple(_link(link) for link in machine.links if _rate(link) is not None),
+        missing=_missing(machine, gpus),
+    )
+
+
+def _device(gpu: Gpu) -> DeviceCalibration:
+    nominal = find_by_driver_name(gpu.name)
+    memory_bytes = None
+    if gpu.memory_bytes is not None:
+        memory_bytes = _nominal(float(gpu.memory_bytes), "as the driver of such a GPU reports it")
+    return DeviceCalibration(
+        device=gpu.id,
+        kind="gpu",
+        name=gpu.name,
+        memory_bytes=memory_bytes,
+        memory_bandwidth_bytes_per_s=(
+            None if nominal is None else _printed(nominal.memory_bytes_per_s)
+        ),
+        compute=() if nominal is None else _compute(nominal),
+    )
+
+
+def _compute(nominal: NominalDevice) -> tuple[ComputeRate, ...]:
+    return tuple(
+        ComputeRate(
+            dtype=dtype,
+            method="fma" if dtype in {"fp32", "fp64"} else "gemm",
+            num_threads=None,
+            variant="data sheet",
+            rate_flop_per_s=_printed(figure),
+        )
+        for dtype, figure in nominal.compute_flop_per_s.items()
+    )
+
+
+def _link(link: Link) -> LinkCalibration:
+    rate = _nominal(_rate(link) or 0.0, "after line encoding, before packet headers")
+    return LinkCalibration(link=link.id, a_to_b_bytes_per_s=rate, b_to_a_bytes_per_s=rate)
+
+
+def _rate(link: Link) -> float | None:
+    return None if link.nominal is None else link.nominal.bandwidth_bytes_per_s
+
+
+def _missing(machine: MachineDocument, gpus: list[Gpu]) -> tuple[Missing, ...]:
+    reason = "nobody measured this machine, and no data sheet tells"
+    found = [
+        Missing(subject="links", fact="latency_s", reason=reason),
+        Missing(subject="devices", fact="launch_overhead_s, host_swap, power", reason=reason),
+        Missing(subject="host", fact="memory_bandwidth_bytes_per_s", reason=reason),
+        Missing(subject="contention", fact="sharing_exponent, loaded_latency", reason=reason),
+    ]
+    found += [
+        Missing(subject=gpu.id, fact="compute, memory_bandwidth_bytes_per_s",
+                reason=f"{gpu.name} is not in the catalogue of data sheets")
+        for gpu in gpus
+        if find_by_driver_name(gpu.name) is None
+    ]  # fmt: skip
+    found += [
+        Missing(subject=link.id, fact="a_to_b_bytes_per_s", reason="its nominal rate is not known")
+        for link in machine.links
+        if _rate(link) is None
+    ]
+    return tuple(found)
+
+
+def _printed(figure: Figure) -> Estimate:
+    return _nominal(figure.value, figure.source)
+
+
+def _nominal(value: float, evidence: str) -> Estimate:
+    return Estimate(
+        value=value, low=value, high=value, source=Source.NOMINAL, n=0, evidence=evidence
+    )
