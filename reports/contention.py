@@ -99,7 +99,7 @@ def slowed_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
     A pair whose interval includes 1 may not be slowed at all, however large its median: it does
     not count, and the pairs that do are ordered by the low end.
     """
-    slowed = [cell for cell in _cells(matrix) if cell[2].low > 1]
+    slowed = [cell for cell in _cells(matrix) if cell[2].has_interval and cell[2].low > 1]
     return max(slowed, key=lambda cell: cell[2].low, default=None)
 
 
@@ -210,9 +210,10 @@ FAIR_SHARE = 0.8
 
 def _fairness_text(flow_set: FlowSetShare) -> str:
     jain = flow_set.jain_ratio
+    interval = f"{jain.low:.3f} to {jain.high:.3f}" if jain.has_interval else "from one sample"
     return (
         f"{len(flow_set.flows)} flows at once, grey is each one alone. Jain's index over the "
-        f"shares is {jain.value:.3f} ({jain.low:.3f} to {jain.high:.3f}), 1 when all suffer alike."
+        f"shares is {jain.value:.3f} ({interval}), 1 when all suffer alike."
     )
 
 

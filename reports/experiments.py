@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topoprobe.measure.evidence import Outlier, find_outliers
@@ -94,9 +95,14 @@ def _series_row(series: Series) -> SeriesRow:
         status=series.status.value,
         reason=series.reason or "",
         median=format_value(median(values), series.unit) if values else "",
-        spread=f"± {format_percent(spread_ratio(values))}" if len(values) > 1 else "",
+        spread=_spread(values),
         samples=_samples(series) if series.samples else None,
     )
+
+
+def _spread(values: Sequence[float]) -> str:
+    spread = spread_ratio(values) if values else None
+    return "" if spread is None else f"± {format_percent(spread)}"
 
 
 def _factor(key: str, value: Factor) -> str:

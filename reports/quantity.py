@@ -99,16 +99,24 @@ def tip(estimate: Estimate, unit: str) -> str:
     if estimate.source is Source.NOMINAL:
         lines.append("nominal: stated, not measured")
     else:
-        interval = format_interval(estimate.low, estimate.high, unit)
-        lines.append(f"95 % interval {interval}")
+        lines.append(_interval(estimate, unit))
         lines.append(f"{estimate.source.value}, n = {estimate.n}")
     if estimate.evidence:
         lines.append(estimate.evidence)
     return "\n".join(lines)
 
 
+def _interval(estimate: Estimate, unit: str) -> str:
+    """Write the interval of a measured estimate, or that one sample has none."""
+    if not estimate.has_interval:
+        return "one sample, no interval"
+    return f"95 % interval {format_interval(estimate.low, estimate.high, unit)}"
+
+
 def _spread(estimate: Estimate) -> str:
     if estimate.source is Source.NOMINAL or not estimate.value:
         return ""
+    if not estimate.has_interval:
+        return "one sample"
     half = (estimate.high - estimate.low) / 2 / abs(estimate.value)
     return f"± {format_percent(half)}"

@@ -165,12 +165,13 @@ def _beside_compute(device: DeviceCalibration) -> list[Finding]:
 
 def _kept(rate: Estimate, reference: Estimate) -> float | None:
     """Return the share of a rate that is left; None where the intervals show no loss."""
-    return rate.value / reference.value if rate.high < reference.low else None
+    is_told = rate.has_interval and reference.has_interval
+    return rate.value / reference.value if is_told and rate.high < reference.low else None
 
 
 def _interval(rate: Estimate) -> str:
     interval = format_interval(rate.low, rate.high, "bytes_per_s")
-    return f"{format_rate(rate.value)} ({interval})"
+    return f"{format_rate(rate.value)} ({interval if rate.has_interval else 'one sample'})"
 
 
 def _swaps_out(device: DeviceCalibration) -> dict[int, dict[tuple[str, str], SwapRate]]:

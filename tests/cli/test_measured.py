@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from topoprobe.cli.measured import result_lines
@@ -30,10 +32,10 @@ def lines_of(
     set_text: str = SET,
     *more: Series,
     machine: MachineDocument | None = None,
+    solo: Sequence[float] = (10e9, 10.1e9, 9.9e9, 10e9, 10e9),
 ) -> list[str]:
     """Return the summary of two flows of 10 GB/s that give these rates beside each other."""
     flows = set_text.split(" | ")
-    solo = [10e9, 10.1e9, 9.9e9, 10e9, 10e9]
     experiment = Experiment(
         benchmark="flows",
         revision=1,
@@ -43,7 +45,7 @@ def lines_of(
             one
             for index, flow in enumerate(flows)
             for one in (
-                series("contention.solo", flow, flow, 0, solo),
+                series("contention.solo", flow, flow, 0, list(solo)),
                 series("contention.shared", flow, set_text, index, shared),
             )
         )
@@ -72,6 +74,13 @@ def test_flow_is_called_slower_only_beyond_the_noise(shared: list[float], said: 
     flows = [line for line in lines_of(shared) if line.startswith("host:0")]
     assert len(flows) == 2
     assert all(said in line for line in flows)
+
+
+def test_flow_with_one_sample_claims_neither_interval_nor_spread() -> None:
+    lines = lines_of([5e9], solo=[10e9])
+    flows = [line for line in lines if line.startswith("host:0")]
+    assert all("x2.00 the time it takes alone (one sample, no interval)" in one for one in flows)
+    assert "spread" not in lines[-1]
 
 
 def test_flow_that_makes_room_says_how_evenly_and_how_fast() -> None:

@@ -10,8 +10,8 @@ from topoprobe.records.base import Estimate, Source
 from topoprobe.records.calibration import CalibrationDocument, Contention, SlowdownMatrix
 
 
-def slowdown(value: float, low: float, high: float) -> Estimate:
-    return Estimate(value=value, low=low, high=high, source=Source.MEASURED, n=5, evidence="sample")
+def slowdown(value: float, low: float, high: float, n: int = 5) -> Estimate:
+    return Estimate(value=value, low=low, high=high, source=Source.MEASURED, n=n, evidence="sample")
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ def slowdown(value: float, low: float, high: float) -> Estimate:
             "worst pair: stream runs x1.19 slower beside gemm (1.07-2.25)",
         ),
         (slowdown(1.19, 0.99, 2.25), "no pair slows measurably"),
+        (slowdown(1.19, 1.19, 1.19, n=1), "no pair slows measurably"),
     ],
 )
 def test_contention_lines_of_a_pair_within_noise_do_not_call_it_slowed(

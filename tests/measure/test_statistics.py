@@ -37,6 +37,16 @@ def test_spread_ratio_of_normal_samples_is_their_deviation() -> None:
     assert spread_ratio(values.tolist()) == pytest.approx(0.05, rel=0.05)
 
 
+def test_spread_ratio_of_one_sample_is_unknown() -> None:
+    assert spread_ratio([5.0]) is None
+    assert spread_ratio([5.0, 5.0]) == 0.0
+
+
+def test_estimate_of_one_sample_has_no_interval() -> None:
+    assert not estimate([5.0], "").has_interval
+    assert estimate([5.0, 6.0], "").has_interval
+
+
 def test_outliers_far_value_is_the_only_one_marked() -> None:
     assert outliers([10.0, 10.1, 9.9, 10.05, 15.0]) == (False, False, False, False, True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tests.reports.sample import measured, nominal
@@ -63,4 +64,12 @@ def test_quantity_nominal_claims_no_interval() -> None:
     shown = quantity(nominal(20e9), "bytes_per_s")
     assert shown.spread == ""
     assert "nominal" in tip(nominal(20e9), "bytes_per_s")
+    assert "95 %" not in shown.tip
+
+
+def test_quantity_of_one_sample_claims_no_interval() -> None:
+    alone = msgspec.structs.replace(measured(20e9, 0.0), n=1)
+    shown = quantity(alone, "bytes_per_s")
+    assert shown.spread == "one sample"
+    assert "one sample, no interval" in shown.tip
     assert "95 %" not in shown.tip

@@ -113,6 +113,8 @@ def _set_lines(flow_set: FlowSetShare) -> Iterator[str]:
 
 def _change(slowdown: Estimate) -> str:
     """Say what a slowdown is, unless its interval includes none."""
+    if not slowdown.has_interval:
+        return f"x{slowdown.value:.2f} the time it takes alone (one sample, no interval)"
     interval = f"({slowdown.low:.2f}-{slowdown.high:.2f})"
     if slowdown.low > 1.0:
         return f"x{slowdown.value:.2f} slower {interval}"
@@ -137,9 +139,11 @@ def _experiment(run: Experiment) -> str:
     text = f"{run.benchmark}: {', '.join(parts)}" if parts else f"{run.benchmark}: {run.status}"
     reason = run.reason or next((one.reason for one in run.series if one.reason), None)
     spreads = [
-        spread_ratio(values)
+        spread
         for one in run.series
-        if one.name not in _OF_SINGLE_CHUNKS and (values := steady_values(one))
+        if one.name not in _OF_SINGLE_CHUNKS
+        and (values := steady_values(one))
+        and (spread := spread_ratio(values)) is not None
     ]
     worst = max(spreads, default=None)
     if worst is not None:

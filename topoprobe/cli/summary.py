@@ -252,7 +252,7 @@ def _slowed_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
         (victim, aggressor, cell)
         for victim, row in zip(matrix.flows, matrix.slowdown_victim_aggressor, strict=True)
         for aggressor, cell in zip(matrix.flows, row, strict=True)
-        if cell is not None and cell.low > 1
+        if cell is not None and cell.has_interval and cell.low > 1
     ]
     return max(slowed, key=lambda cell: cell[2].low, default=None)
 

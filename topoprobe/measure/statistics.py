@@ -38,9 +38,14 @@ def mad(values: Sequence[float]) -> float:
     return statistics.median(abs(value - center) for value in values)
 
 
-def spread_ratio(values: Sequence[float]) -> float:
-    """Return the standard deviation that the MAD stands for, relative to the median."""
+def spread_ratio(values: Sequence[float]) -> float | None:
+    """Return the standard deviation that the MAD stands for, relative to the median.
+
+    None for a single value, which does not spread and tells nothing of how others would.
+    """
     center = median(values)
+    if len(values) < 2:
+        return None
     return _NORMAL_PER_MAD * mad(values) / abs(center) if center else 0.0
 
 
@@ -88,7 +93,8 @@ def bootstrap_interval(
     Parameters
     ----------
     values : sequence of float
-        Samples; a single one gives an interval of width zero.
+        Samples; a single one gives an interval of width zero, which tells nothing
+        (`Estimate.has_interval`).
     seed : int
         Of the resampling, so that the same samples give the same interval.
     num_resamples : int

@@ -40,7 +40,7 @@ class Estimate(Record, frozen=True, kw_only=True):
     value : float
         The estimate, in the unit that the field holding it names.
     low, high : float
-        A 95 % interval; equal to `value` where `source` is ``nominal``.
+        A 95 % interval; equal to `value` where there is none (`has_interval`).
     source : Source
         Whether it was measured, derived or is nominal.
     n : int
@@ -55,6 +55,11 @@ class Estimate(Record, frozen=True, kw_only=True):
     source: Source
     n: int
     evidence: str
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether `low` and `high` tell anything: not of a nominal number, nor of one sample."""
+        return self.source is not Source.NOMINAL and self.n > 1
 
 
 class Missing(Record, frozen=True, kw_only=True):

@@ -140,7 +140,12 @@ def _shortfall(
 
 
 def _lost_ratio(mine: Estimate, theirs: float, is_better_higher: bool) -> float:
-    """Return the share that is missing; none where the interval reaches the peers' median."""
+    """Return the share that is missing; none where the interval reaches the peers' median.
+
+    A single sample has no interval and may be as far off as it likes.
+    """
+    if not mine.has_interval:
+        return 0.0
     if is_better_higher:
         return 1 - mine.value / theirs if mine.high < theirs else 0.0
     return 1 - theirs / mine.value if mine.low > theirs else 0.0
