@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -13,13 +12,13 @@ import typer
 from typer.core import TyperGroup
 
 from topoprobe import __version__
+from topoprobe.cli.output import FULL, forget_stdout
 from topoprobe.errors import TopoprobeError, UsageError
 
 COMMANDS = (
     "profile", "scan", "doctor", "bench", "calibrate", "simulate", "run", "report", "compare",
     "schema",
 )  # fmt: skip
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class _Commands(TyperGroup):
@@ -84,11 +83,11 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader went away (`topoprobe scan | head`); keep the interpreter from complaining.
-        _forget_stdout()
+        forget_stdout()
         sys.exit(0)
     except Exception as error:
         if _is_stdout_full(error):
-            _forget_stdout()
+            forget_stdout()
             _complain(f"stdout cannot be written: {error.strerror}; send it somewhere else.")
             sys.exit(UsageError.exit_code)
         if os.environ.get("TOPOPROBE_TRACEBACK"):
@@ -102,12 +101,7 @@ def main() -> None:
 
 def _is_stdout_full(error: Exception) -> TypeGuard[OSError]:
     """Tell errors of writing on stdout from others: those of a file know its name."""
-    return isinstance(error, OSError) and error.errno in _FULL and error.filename is None
-
-
-def _forget_stdout() -> None:
-    """Drop what is still to be written, so that the interpreter does not try and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return isinstance(error, OSError) and error.errno in FULL and error.filename is None
 
 
 def _complain(message: str) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from topoprobe.cli.terminal import note
 from topoprobe.errors import InputError, UsageError
 from topoprobe.units import format_bytes
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing fails with where there is no room, or no working disk."""
 
 
 def read_input(name: str, max_bytes: int | None = None) -> bytes:
@@ -109,8 +114,7 @@ def write_output(target: str | Path, data: bytes) -> None:
         If the file cannot be written; nothing is left behind.
     """
     if str(target) == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        _write_stdout(data)
         return
     path = Path(target)
     temporary = None
@@ -128,6 +132,50 @@ def write_output(target: str | Path, data: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
+
+
+def write_kept(target: str | Path, data: bytes) -> None:
+    """Write as `write_output`; where that fails, keep `data` in a folder for temporary files.
+
+    Raises
+    ------
+    UsageError
+        If the target cannot be written; it names the file that the data were kept in.
+    """
+    try:
+        write_output(target, data)
+    except UsageError as error:
+        reason = str(error).removesuffix(".")
+        raise UsageError(f"{reason}; {_kept_elsewhere(data)}.") from error
+
+
+def _kept_elsewhere(data: bytes) -> str:
+    """Write data to the first folder that takes them, and say where."""
+    folders = dict.fromkeys((tempfile.gettempdir(), "/var/tmp", "/dev/shm", str(Path.home())))
+    for folder in folders:
+        path = Path(folder) / f"topoprobe-kept-{os.getpid()}-{time.time_ns()}.json"
+        with contextlib.suppress(UsageError):
+            write_output(path, data)
+            return f"it was kept as {path}"
+    return f"it is lost, for {', '.join(folders)} do not take it either"
+
+
+def forget_stdout() -> None:
+    """Drop what is still to be written, so that the interpreter does not try and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_stdout(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        forget_stdout()
+        raise UsageError(
+            f"stdout cannot be written: {error.strerror}; send it somewhere else."
+        ) from error
 
 
 def deliver(document: bytes, output: str | None, *, as_json: bool) -> bool:
@@ -150,13 +198,15 @@ def deliver(document: bytes, output: str | None, *, as_json: bool) -> bool:
     Raises
     ------
     UsageError
-        If the file cannot be written.
+        If it cannot be written; it names the file that the document was kept in.
     """
-    if output is not None and output != "-":
-        write_output(output, document)
+    file = None if output == "-" else output
+    if file is not None:
+        write_kept(file, document)
     is_on_stdout = as_json or output == "-"
     if is_on_stdout:
-        write_output("-", document)
+        # In its file, it cannot get lost.
+        (write_kept if file is None else write_output)("-", document)
     return not is_on_stdout
 
 

@@ -13,7 +13,7 @@ import typer
 
 from topoprobe import __version__
 from topoprobe.cli.options import Quiet
-from topoprobe.cli.output import make_folder, refuse_existing, write_output
+from topoprobe.cli.output import make_folder, refuse_existing, write_kept, write_output
 from topoprobe.cli.stopping import stop_on_interrupt
 from topoprobe.cli.terminal import Progress, note, progress_bar, write_lines
 from topoprobe.errors import EnvironmentMissing, Interrupted, MeasurementFailed, ModelError
@@ -217,7 +217,7 @@ class _Loop:
         return lambda done_ratio, text: self._progress(begin + (end - begin) * done_ratio, text)
 
     def _write(self, name: str, document: Document) -> None:
-        write_output(self._folder / name, encode(document))
+        write_kept(self._folder / name, encode(document))
 
 
 def _tool() -> Tool:
