@@ -36,13 +36,19 @@ def told(series: Series) -> Series:
     return msgspec.structs.replace(series, samples=samples)
 
 
+def in_brief(series: Series) -> Series:
+    """Leave out also how a reason describes the samples, in which versions differ."""
+    reason = series.reason and series.reason.partition(" samples")[0]
+    return msgspec.structs.replace(told(series), reason=reason)
+
+
 def test_a_recorded_run_is_judged_again_as_it_was() -> None:
     document = decode_as(RECORDED.read_bytes(), ResultsDocument)
     recorded = document.experiments[0].series
     assert {one.status for one in recorded} == {Status.OK, Status.UNSTABLE}
     assert any(one.reason and "drifts" in one.reason for one in recorded)
     assert any(sum(sample.is_warmup for sample in one.samples) > 1 for one in recorded)
-    assert [told(one) for one in replay(recorded)] == [told(one) for one in recorded]
+    assert [in_brief(one) for one in replay(recorded)] == [in_brief(one) for one in recorded]
 
 
 @settings(deadline=None)

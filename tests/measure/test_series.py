@@ -49,7 +49,8 @@ def test_collect_never_steady_is_unstable_with_the_reason_and_keeps_samples() ->
     )
     assert series.status is Status.UNSTABLE
     assert series.reason == (
-        "its median is known to ±50.0% only, not to ±2%, from 7 samples between 1 and 2"
+        "its median is known to ±50.0% only, not to ±2%, from 7 samples that lie "
+        "between -50.0% and +0.0% of it"
     )
     assert series.tolerance_ratio == 0.02
     assert len(steady_values(series)) == 7

@@ -94,10 +94,7 @@ def _instability(values: Sequence[float], tolerance_ratio: float) -> str | None:
     low, high = bootstrap_interval(values)
     reach = max(high - center, center - low)
     if reach > tolerance_ratio * abs(center):
-        return (
-            f"its median is known to {_share(reach, center)} only, not to ±{tolerance_ratio:.0%}, "
-            f"from {len(values)} samples between {min(values):.3g} and {max(values):.3g}"
-        )
+        return _vagueness(values, reach, tolerance_ratio)
     drift = drift_ratio(values)
     if abs(drift) > tolerance_ratio and is_trend(values):
         return (
@@ -106,5 +103,13 @@ def _instability(values: Sequence[float], tolerance_ratio: float) -> str | None:
     return None
 
 
-def _share(reach: float, center: float) -> str:
-    return f"±{reach / abs(center):.1%}" if center else f"±{reach:.3g}"
+def _vagueness(values: Sequence[float], reach: float, tolerance_ratio: float) -> str:
+    """Say how badly a median is known, relative to it, so that it reads the same in any unit."""
+    center = median(values)
+    if not center:
+        return f"its median is zero, and its 95 % interval is not, from {len(values)} samples"
+    low, high = ((end - center) / abs(center) for end in (min(values), max(values)))
+    return (
+        f"its median is known to ±{reach / abs(center):.1%} only, not to ±{tolerance_ratio:.0%}, "
+        f"from {len(values)} samples that lie between {low:+.1%} and {high:+.1%} of it"
+    )
