@@ -8,14 +8,14 @@ from topoprobe.errors import InputError
 from topoprobe.measure.flows import Flow, parse_flow_set
 from topoprobe.records.base import Estimate
 from topoprobe.records.calibration import Contention, FlowSetShare, FlowShare, SlowdownMatrix
-from topoprobe.units import format_rate
+from topoprobe.units import format_rate, format_value
 
 from .drawing.bars import Bar, BarGroup, draw_bars
 from .drawing.heatmap import Cell, draw_heatmap, step_of
 from .drawing.plot import Axis, Curve, Point, draw_plot, frame
 from .drawing.scale import linear
 from .drawing.svg import Svg
-from .quantity import Quantity, format_tick, format_value, quantity, tip
+from .quantity import Quantity, format_tick, quantity, tip
 from .section import NEEDS_CALIBRATION, Absent, Documents, not_measured
 
 # The darkest colour means at least this slowdown, so that a harmless machine stays pale.

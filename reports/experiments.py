@@ -10,11 +10,11 @@ from topoprobe.measure.evidence import Outlier, find_outliers
 from topoprobe.measure.statistics import median, spread_ratio, steady_values
 from topoprobe.records.base import Status
 from topoprobe.records.results import Conditions, Experiment, Factor, Sample, Series
-from topoprobe.units import format_bytes, format_hz, format_seconds
+from topoprobe.units import format_bytes, format_hz, format_seconds, format_value
 
 from .drawing.strip import Dot, draw_samples
 from .drawing.svg import Svg
-from .quantity import format_percent, format_value
+from .quantity import format_percent
 from .section import NEEDS_RESULTS, Absent, Documents
 
 # A page of the full suite stays small: samples beyond these are in the embedded document only.

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from topoprobe.records.run import Comparison
 from topoprobe.serving.comparison import BOUND_RATIO
+from topoprobe.units import format_value
 
 from .drawing.strip import Dot, draw_error
 from .drawing.svg import Svg
-from .quantity import format_percent, format_value
+from .quantity import format_percent
 from .section import NEEDS_RUN, Absent, Documents
 from .serving import repeats_note
 

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from topoprobe.records.base import Estimate, Source
-from topoprobe.units import format_bytes, format_flops, format_hz, format_rate, format_seconds
-
-_FORMATS: dict[str, Callable[[float], str]] = {
-    "bytes_per_s": format_rate,
-    "flop_per_s": format_flops,
-    "s": format_seconds,
-    "bytes": format_bytes,
-    "hz": format_hz,
-    "per_s": lambda value: f"{format_hz(value)[:-2].rstrip()}/s",
-    "ratio": lambda value: f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}",
-}
+from topoprobe.units import format_interval, format_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +31,6 @@ class Quantity:
     tip: str
 
 
-def format_value(value: float, unit: str) -> str:
-    """Write a number in the unit that a document names, as ``19.3 GB/s``."""
-    if unit.startswith("s_per_"):
-        return f"{format_seconds(value)} per {unit.removeprefix('s_per_').replace('_', ' ')}"
-    if unit in _FORMATS:
-        return _FORMATS[unit](value)
-    if unit.endswith("_per_s"):
-        return f"{_counted(value)} {unit[: -len('_per_s')].replace('_', ' ')}/s"
-    return f"{_counted(value)} {unit.replace('_', ' ')}"
-
-
-def _counted(value: float) -> str:
-    """Give three significant digits, with a decimal prefix from a hundred thousand on."""
-    if abs(value) >= 1e5:
-        return format_hz(value).removesuffix("Hz").rstrip()
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def format_tick(value: float, unit: str) -> str:
     """Write a round number at an axis, without the zeros that say how precise it is."""
     number, _, rest = format_value(value, unit).partition(" ")
@@ -67,15 +38,6 @@ def format_tick(value: float, unit: str) -> str:
         return "0"
     number = number.rstrip("0").rstrip(".") if "." in number else number
     return f"{number} {rest}".rstrip()
-
-
-def format_interval(low: float, high: float, unit: str) -> str:
-    """Write an interval, the unit once where both ends share it: ``18.9 to 19.6 GB/s``."""
-    first, last = format_value(low, unit), format_value(high, unit)
-    number, _, first_unit = first.partition(" ")
-    if first_unit and first_unit == last.partition(" ")[2]:
-        return f"{number} to {last}"
-    return f"{first} to {last}"
 
 
 def format_percent(ratio: float) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from topoprobe.records.base import Estimate
 from topoprobe.records.calibration import Contention, DeviceCalibration, SwapRate
-from topoprobe.units import format_bytes, format_rate, format_seconds
+from topoprobe.units import format_bytes, format_interval, format_rate, format_seconds, format_value
 
 from .contention import flow_label, largest_set, slowed_pair, worst_cell
 from .finding import Finding, capital, count
-from .quantity import format_interval, format_value
 from .roofline import ridges
 from .section import Documents
 

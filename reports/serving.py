@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topoprobe.records.run import Distribution, RequestTimes, RunDocument, StepTimes, Summary
-from topoprobe.units import format_seconds
+from topoprobe.units import format_seconds, format_value
 
 from .drawing.plot import Axis, Curve, Point, draw_plot, frame, name_room
 from .drawing.scale import linear
 from .drawing.svg import Svg
 from .drawing.timeline import Lane, Step, draw_timeline
-from .quantity import format_tick, format_value
+from .quantity import format_tick
 from .section import NEEDS_RUN, Absent, Documents
 
 _MAX_LANES = 64

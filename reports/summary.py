@@ -17,12 +17,12 @@ from topoprobe.records.machine import (
     Package,
     PcieSwitch,
 )
-from topoprobe.units import format_bytes
+from topoprobe.units import format_bytes, format_value
 
 from .ceilings import best_compute
 from .contention import flow_label, slowed_pair
 from .prediction import metric_name
-from .quantity import format_percent, format_value, quantity
+from .quantity import format_percent, quantity
 from .section import Documents
 from .serving import median_throughput, repeats_note
 

@@ -7,6 +7,7 @@ turns them into text (sizes in binary MiB/GiB, rates in decimal GB/s) and parses
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from topoprobe.errors import InputError
 
@@ -54,6 +55,37 @@ def format_seconds(seconds: float) -> str:
         if abs(seconds) >= factor:
             return f"{_short(seconds / factor)} {unit}"
     return f"{_short(seconds / 1e-12)} ps" if seconds else "0 s"
+
+
+_FORMATS: dict[str, Callable[[float], str]] = {
+    "bytes_per_s": format_rate,
+    "flop_per_s": format_flops,
+    "s": format_seconds,
+    "bytes": format_bytes,
+    "hz": format_hz,
+    "per_s": lambda value: f"{_scaled(value).rstrip()}/s",
+    "ratio": lambda value: f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}",
+}
+
+
+def format_value(value: float, unit: str) -> str:
+    """Write a number in the unit that a document names, as ``19.3 GB/s``."""
+    if unit.startswith("s_per_"):
+        return f"{format_seconds(value)} per {unit.removeprefix('s_per_').replace('_', ' ')}"
+    if unit in _FORMATS:
+        return _FORMATS[unit](value)
+    if unit.endswith("_per_s"):
+        return f"{_counted(value)} {unit[: -len('_per_s')].replace('_', ' ')}/s"
+    return f"{_counted(value)} {unit.replace('_', ' ')}"
+
+
+def format_interval(low: float, high: float, unit: str) -> str:
+    """Write an interval, the unit once where both ends share it: ``18.9 to 19.6 GB/s``."""
+    first, last = format_value(low, unit), format_value(high, unit)
+    number, _, first_unit = first.partition(" ")
+    if first_unit and first_unit == last.partition(" ")[2]:
+        return f"{number} to {last}"
+    return f"{first} to {last}"
 
 
 def parse_size(text: str) -> int:
@@ -104,6 +136,13 @@ def _scaled(value: float) -> str:
         if abs(value) >= factor:
             return f"{_short(value / factor)} {prefix}"
     return f"{_short(value)} "
+
+
+def _counted(value: float) -> str:
+    """Give three significant digits, with a decimal prefix from a hundred thousand on."""
+    if abs(value) >= 1e5:
+        return _scaled(value).rstrip()
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _short(value: float) -> str:

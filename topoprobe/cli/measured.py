@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from topoprobe.cli.figures import handover_lines, other_figures, roofline_lines, step_lines
 from topoprobe.cli.summary import ceiling_lines, contention_lines
 from topoprobe.measure.statistics import median, spread_ratio, steady_samples, steady_values
 from topoprobe.model.calibration.build import calibrate
@@ -28,7 +29,10 @@ def result_lines(results: ResultsDocument) -> list[str]:
         calibration = calibrate(results, tool=results.tool)
         lines += _device_findings(calibration)
         lines += ceiling_lines(calibration)
+        lines += roofline_lines(calibration)
+        lines += handover_lines(results)
         lines += _flow_lines(calibration)
+        lines += step_lines(results, calibration)
     lines += [_experiment(run) for run in results.experiments]
     return lines
 
@@ -127,7 +131,7 @@ def _rate(flow: str, per_s: float) -> str:
     if "work=gemm" in flow:
         return format_flops(per_s)
     if "work=chase" in flow:
-        return f"{1e9 / per_s:.0f} ns a load"
+        return f"{format_seconds(1 / per_s)} a load"
     return format_rate(per_s)
 
 
@@ -137,7 +141,9 @@ def _experiment(run: Experiment) -> str:
         counts.setdefault(one.status, []).append(one)
     parts = [f"{len(series)} {status}" for status, series in counts.items()]
     text = f"{run.benchmark}: {', '.join(parts)}" if parts else f"{run.benchmark}: {run.status}"
-    reason = run.reason or next((one.reason for one in run.series if one.reason), None)
+    if figures := other_figures(run):
+        text += f"; {figures}"
+    reason = run.reason or _worst_reason(run)
     spreads = [
         spread
         for one in run.series
@@ -149,3 +155,12 @@ def _experiment(run: Experiment) -> str:
     if worst is not None:
         text += f" (largest spread {worst:.1%})"
     return f"{text}; {reason}" if reason is not None else text
+
+
+def _worst_reason(run: Experiment) -> str | None:
+    """Return a reason of the series that fared worst, with its name."""
+    for status in (Status.FAILED, Status.UNSTABLE, Status.SKIPPED):
+        for one in run.series:
+            if one.status is status and one.reason:
+                return f"{one.name}: {one.reason}"
+    return None

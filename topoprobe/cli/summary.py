@@ -71,17 +71,17 @@ def machine_lines(machine: MachineDocument) -> list[str]:
             devices.append(_count(found, word))
     if gpus:
         devices[0] += f" ({gpus[0].name})"
-    return _labelled("machine", ["; ".join(parts) or "unknown", ", ".join(devices)])
+    return labelled("machine", ["; ".join(parts) or "unknown", ", ".join(devices)])
 
 
 def ceiling_lines(calibration: CalibrationDocument) -> list[str]:
     """Say what each device gives alone."""
     lines = []
     for device in calibration.devices:
-        lines += _labelled("memory", _memory(device))
-        lines += _labelled("compute", _compute(device))
-        lines += _labelled("KV swap", _swap(device))
-        lines += _labelled("disk", _disk(device.storage))
+        lines += labelled("memory", _memory(device))
+        lines += labelled("compute", _compute(device))
+        lines += labelled("KV swap", _swap(device))
+        lines += labelled("disk", _disk(device.storage))
     return lines
 
 
@@ -101,7 +101,7 @@ def contention_lines(calibration: CalibrationDocument) -> list[str]:
                 f"worst pair: {victim} runs x{slowdown.value:.2f} slower beside {aggressor} "
                 f"({slowdown.low:.2f}-{slowdown.high:.2f})"
             )
-    return _labelled("together", lines)
+    return labelled("together", lines)
 
 
 def run_lines(run: RunDocument) -> list[str]:
@@ -122,7 +122,7 @@ def run_lines(run: RunDocument) -> list[str]:
     what = "simulated" if run.kind == "simulated" else "real run"
     if len(summaries) > 1:
         latencies.append(f"each the median of {len(summaries)} repeats")
-    lines = _labelled(
+    lines = labelled(
         "serving",
         [
             f"{run.model.name}, {what}, {run.summary.num_finished} of {run.workload.num_requests} "
@@ -158,7 +158,15 @@ def status_lines(results: ResultsDocument, calibration: CalibrationDocument | No
             for verdict in calibration.verdicts
             if verdict.check != "stability"
         ]
-    return _labelled("notes", lines)
+    return labelled("notes", lines)
+
+
+def labelled(label: str, lines: list[str]) -> list[str]:
+    """Return lines under one label; empty ones are left out."""
+    return [
+        f"{label if index == 0 else '':<{_LABEL_WIDTH}} {line}"
+        for index, line in enumerate(line for line in lines if line)
+    ]
 
 
 def _names(names: list[str]) -> str:
@@ -273,13 +281,6 @@ def _comparison(comparison: Comparison) -> str:
     return (
         f"  {name:<17} {texts[0]:>8} | {texts[1]:<8} {comparison.error_ratio:+.1%}{spread}{verdict}"
     )
-
-
-def _labelled(label: str, lines: list[str]) -> list[str]:
-    return [
-        f"{label if index == 0 else '':<{_LABEL_WIDTH}} {line}"
-        for index, line in enumerate(line for line in lines if line)
-    ]
 
 
 def _count(items: Sized, word: str) -> str:
