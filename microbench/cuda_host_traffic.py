@@ -38,7 +38,7 @@ class CudaHostTrafficBenchmark:
     def run(self, machine: MachineDocument, context: Context) -> Outcome:
         """Measure every usable GPU."""
         gpus = nvidia_gpus(machine)
-        groups = [Group(gpu.id, tuple(sets_of(machine, gpu))) for gpu in gpus]
+        groups = [Group(gpu.id, tuple(sets_of(machine, gpu, context.cpus))) for gpu in gpus]
         outcome = measure_groups(machine, context, groups)
         absent = tuple(
             skipped(Quantity("contention.shared", "bytes_per_s", {"device": gpu.id}), reason)
@@ -48,10 +48,13 @@ class CudaHostTrafficBenchmark:
         return Outcome((*outcome.series, *absent), outcome.status, outcome.reason)
 
 
-def sets_of(machine: MachineDocument, gpu: Gpu) -> Iterator[FlowSet]:
-    """Yield each direction of a GPU's copies beside every other user of the host's memory."""
+def sets_of(machine: MachineDocument, gpu: Gpu, cpus: Sequence[int]) -> Iterator[FlowSet]:
+    """Yield each direction of a GPU's copies beside every other user of the host's memory.
+
+    Threads run on those `cpus` that are near to the memory they use.
+    """
     near = near_host(machine, gpu)
-    others = [_stream(machine, near), *(_stream(machine, far) for far in _far(machine, near)[:1])]
+    others = [_stream(machine, end, cpus) for end in (near, *_far(machine, near)[:1])]
     drive = _nearest(machine, gpu, [node for node in machine.nodes if isinstance(node, Nvme)])
     if drive is not None:
         others.append(Flow(End("nvme", drive.name), near, Executor("nvme")))
@@ -63,10 +66,10 @@ def sets_of(machine: MachineDocument, gpu: Gpu) -> Iterator[FlowSet]:
         yield FlowSet((from_gpu(machine, gpu), other))
 
 
-def _stream(machine: MachineDocument, host: End) -> Flow:
+def _stream(machine: MachineDocument, host: End, cpus: Sequence[int]) -> Flow:
     """Return STREAM by the CPUs of a node on its own memory."""
-    cpus = [len(numa.cpus) for numa in _host_nodes(machine) if str(numa.os_index) == host.name]
-    num_threads = min(_MAX_THREADS, max([1, *cpus]))
+    near = next((one.cpus for one in _host_nodes(machine) if one.os_index == host.index), ())
+    num_threads = min(_MAX_THREADS, len(set(near).intersection(cpus)) or len(cpus))
     return Flow(host, host, Executor("cpu", num_threads), Work.STREAM)
 
 

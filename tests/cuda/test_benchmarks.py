@@ -367,7 +367,7 @@ def test_busy_gpu_is_measured_where_that_is_allowed(
 
 
 def test_gpu_that_there_is_not_cannot_be_chosen(gpu_machine: None, context: Context) -> None:
-    with pytest.raises(UsageError, match="no GPU 1; this machine has 1"):
+    with pytest.raises(UsageError, match="gpu:1 is no NVIDIA GPU of this machine"):
         CudaLaunchBenchmark().run(MACHINE, dataclasses.replace(context, gpus=GpuChoice((1,))))
 
 

@@ -18,6 +18,7 @@ from topoprobe.microbench.cuda_interference import CudaInterferenceBenchmark
 from topoprobe.model.calibration.contention import slowdown_matrix
 from topoprobe.model.calibration.readings import Readings
 from topoprobe.records.base import Status, Tool
+from topoprobe.records.machine import Numa
 from topoprobe.records.results import Environment, Experiment, ResultsDocument
 
 MakeBox = Callable[..., Box]
@@ -38,7 +39,7 @@ def test_sets_are_texts_of_the_grammar(name: str) -> None:
     for gpu in nvidia_gpus(machine)[:1]:
         for one in (
             *cuda_interference.sets_of(machine, gpu),
-            *cuda_host_traffic.sets_of(machine, gpu),
+            *cuda_host_traffic.sets_of(machine, gpu, (0,)),
         ):
             assert parse_flow_set(str(one)) == one
 
@@ -79,13 +80,15 @@ def test_host_traffic_of_two_sockets_runs_streams_of_the_near_and_the_far_node()
     machine = make_up("hgx-h100")
     assert machine is not None
     gpu = nvidia_gpus(machine)[0]
+    near = next(one for one in machine.nodes if isinstance(one, Numa) and one.os_index == 0)
+    allowed = near.cpus[:3]  # of this node; the other's memory is left to the same CPUs
     streams = {
-        str(flow.source)
-        for one in cuda_host_traffic.sets_of(machine, gpu)
+        (str(flow.source), flow.executor.count)
+        for one in cuda_host_traffic.sets_of(machine, gpu, allowed)
         for flow in one.flows
         if flow.executor.kind == "cpu"
     }
-    assert streams == {"host:0", "host:1"}
+    assert streams == {("host:0", 3), ("host:1", 3)}
 
 
 def test_host_traffic_says_what_the_machine_lacks(make_box: MakeBox) -> None:

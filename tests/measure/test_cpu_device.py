@@ -128,7 +128,7 @@ def test_check_place_names_the_numa_nodes_that_there_are() -> None:
     device.check_place(f"core:{cpus[0]}")
     with pytest.raises(UsageError, match=r"host:7 is no NUMA node .* there is host:0, host:2"):
         device.check_place("host:7")
-    with pytest.raises(UsageError, match="core:99999 has no CPU"):
+    with pytest.raises(UsageError, match="core:99999 is no usable CPU"):
         device.check_place("core:99999")
 
 

@@ -45,7 +45,11 @@ def test_cpu_flow_of_every_work_has_a_rate(flows: CpuFlows, work: Work) -> None:
 
 
 def test_cpu_flow_of_two_threads_takes_cpus_in_turn(flows: CpuFlows) -> None:
-    opened = flows.open(flow("host:0 -> host:0 via cpu:2, size=4MiB"), 1, MIB)
+    two = flow("host:0 -> host:0 via cpu:2, size=4MiB")
+    if len(CPUS) < 2:
+        with pytest.raises(UsageError, match="give cpu:1 at most"):
+            flows.missing(two)
+    opened = flows.open(two, 1, MIB)
     assert opened.cpus == (CPUS[1 % len(CPUS)], CPUS[2 % len(CPUS)])
 
 
@@ -70,7 +74,8 @@ def test_cpu_flow_memory_is_asked_for_on_the_node_of_each_end(
     [
         ("host:0 -> gpu:0 via cpu", "gpu:0 is neither"),
         ("host:7 -> host:0 via cpu", "host:7 is no NUMA node"),
-        ("host:0 -> core:99999 via cpu", "core:99999 has no CPU"),
+        ("host:0 -> core:99999 via cpu", "core:99999 is no usable CPU"),
+        (f"host:0 -> host:0 via cpu:{len(CPUS) + 1}", f"give cpu:{len(CPUS)} at most"),
         ("host:0 -> host:0 via cpu, txn=256", "transaction size"),
         ("host:0 -> host:0 via cpu, size=1000", "multiple of 4096"),
         ("host:0 -> host:0 via cpu, work=chase, cap=1GB/s", "no bytes that cap could limit"),

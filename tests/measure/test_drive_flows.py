@@ -103,8 +103,10 @@ def test_drive_that_is_not_mounted_says_so(
 
 
 def test_machine_without_drives_says_so(tmp_path: Path) -> None:
-    with closing(DriveFlows(Place(machine(), available_cpus(), tmp_path))) as opener:
-        assert opener.missing(flow(READ)) == "this machine shows no drive"
+    place = Place(machine(), available_cpus(), tmp_path)
+    told = "is no drive of this machine; it has none"
+    with closing(DriveFlows(place)) as opener, pytest.raises(UsageError, match=told):
+        opener.missing(flow(READ))
 
 
 @pytest.mark.parametrize(

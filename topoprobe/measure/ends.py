@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from topoprobe.errors import UsageError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import End, FlowSet
 from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme, PciNode
 
 P = TypeVar("P", bound=PciNode)
+
+# Of more names than this, the first and the last are told.
+_MOST_NAMES = 8
+
+
+def absent(name: str, kind: str, known: Sequence[str]) -> UsageError:
+    """Return the refusal of a name that the machine does not have: bad input, whatever it names.
+
+    Parameters
+    ----------
+    name : str
+        As given, such as ``gpu:7``.
+    kind : str
+        What it should have been, such as ``GPU``.
+    known : sequence of str
+        What there is of the kind.
+    """
+    if len(known) > _MOST_NAMES:
+        known = (*known[:3], "...", known[-1])
+    there = f"there is {', '.join(known)}" if known else "it has none"
+    return UsageError(f"{name} is no {kind} of this machine; {there}.")
 
 
 def addressed(machine: Machine, flow_set: FlowSet) -> FlowSet:

@@ -23,6 +23,7 @@ from topoprobe.measure.device import Stream
 from topoprobe.measure.devices.cpu.device import CpuDevice, CpuStream
 from topoprobe.measure.devices.cpu.placement import memory_nodes
 from topoprobe.measure.devices.flows import OpenFlow, Place
+from topoprobe.measure.ends import absent
 from topoprobe.measure.flows import End, Flow, Work
 from topoprobe.measure.window import Trace
 from topoprobe.records.machine import Nic
@@ -61,8 +62,6 @@ class AdapterFlows:
             raise UsageError(f"{flow}: perftest knows no work, size or chunk; leave them out.")
         if flow.cap_bytes_per_s is not None:
             raise UsageError(f"{flow}: perftest is run without a rate limit; leave out cap.")
-        if not self._adapters():
-            return "this machine shows no network adapter"
         if self._verbs_device(flow) is None:
             return f"{_adapter_end(flow)} is no RDMA device"
         if shutil.which(_tool(flow)) is None:
@@ -117,8 +116,8 @@ class AdapterFlows:
                 names = (adapter.name, port.name, port.net_interface, port.verbs_device)
                 if end.name in names:
                     return port.verbs_device
-        known = ", ".join(f"nic:{adapter.name}" for adapter in self._adapters())
-        raise UsageError(f"{end} is no network adapter of this machine; there is {known}.")
+        known = [f"nic:{adapter.name}" for adapter in self._adapters()]
+        raise absent(str(end), "network adapter", known)
 
     def _command(self, flow: Flow, measured_s: int) -> Sequence[str]:
         command = [

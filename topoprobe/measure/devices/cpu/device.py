@@ -20,6 +20,7 @@ from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.device import Buffer, Latch
 from topoprobe.measure.devices.cpu.buffer import CpuBuffer, fill_bytes
 from topoprobe.measure.devices.cpu.placement import buffer_on_node
+from topoprobe.measure.ends import absent
 from topoprobe.records.machine import MachineDocument, Numa
 
 LATCH_TIMEOUT_S = 20.0
@@ -300,8 +301,7 @@ class CpuDevice:
         if kind != "host" or not number.isdecimal():
             self._cpu_at(place)
         elif int(number) not in nodes:
-            known = ", ".join(f"host:{index}" for index in nodes)
-            raise UsageError(f"{place} is no NUMA node of this machine; there is {known}.")
+            raise absent(place, "NUMA node", [f"host:{index}" for index in nodes])
 
     def cpus_near(self, index: int) -> tuple[int, ...]:
         """Return the usable CPUs of a NUMA node; all where it has none."""
@@ -314,8 +314,7 @@ class CpuDevice:
         near = (int(number),) if kind == "core" else self._cpus_of_numa(int(number))
         usable = [cpu for cpu in near if cpu in self.cpus]
         if not usable:
-            allowed = ", ".join(map(str, self.cpus))
-            raise UsageError(f"{place} has no CPU that may be used here; usable CPUs: {allowed}.")
+            raise absent(place, "usable CPU", [f"core:{cpu}" for cpu in sorted(self.cpus)])
         return usable[0]
 
     def _cpus_of_numa(self, index: int) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ _UNITS = {
     Work.GEMV: "bytes_per_s",
     Work.DISK: "bytes_per_s",
 }
-# Of those that may be large.
+# Of those whose size can be chosen.
 _NUM_BUFFERS = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMV: 1}
 _PAGE_BYTES = 4096
 _CHUNK_BYTES = 16 << 20
@@ -42,6 +42,8 @@ _HOPS_PER_CHUNK = 20_000
 _DISK_BLOCK_BYTES = 1 << 20
 # Three matrices of 1 MiB: they stay in a core's second-level cache.
 _GEMM_SIZE = 512
+_GEMM_BYTES = 4 * _GEMM_SIZE * _GEMM_SIZE
+_NUM_MATRICES = 3
 # Hidden size of a model of some 7e9 parameters.
 _GEMV_COLUMNS = 4096
 # Chunks take milliseconds and the runner looks every millisecond.
@@ -80,6 +82,7 @@ class CpuFlows:
                     f"{flow}: a CPU moves bytes between host:N and core:N; {end} is neither."
                 )
             self._device.check_place(str(end))
+        self._check_threads(flow)
         if flow.txn_bytes is not None or flow.peer is not None:
             raise UsageError(f"{flow}: a CPU chooses no transaction size and knows no peer.")
         if flow.size_bytes is not None and flow.size_bytes % _PAGE_BYTES:
@@ -101,9 +104,12 @@ class CpuFlows:
         return _UNITS[flow.work]
 
     def memory_bytes(self, flow: Flow, size_bytes: int) -> int:
-        """Return the memory of all its threads' buffers that may be large."""
-        num_buffers = _NUM_BUFFERS.get(flow.work, 0)
-        return num_buffers * (flow.size_bytes or size_bytes) * (flow.executor.count or 1)
+        """Return the memory of all its threads' buffers; the file of a disk flow is not there."""
+        each_bytes = {
+            Work.GEMM: _NUM_MATRICES * _GEMM_BYTES,
+            Work.DISK: flow.chunk_bytes or _DISK_BLOCK_BYTES,
+        }.get(flow.work, _NUM_BUFFERS.get(flow.work, 0) * (flow.size_bytes or size_bytes))
+        return each_bytes * (flow.executor.count or 1)
 
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
         """Start its threads and let each touch its own memory.
@@ -129,15 +135,27 @@ class CpuFlows:
         """End the threads of all flows."""
         self._stack.close()
 
+    def _check_threads(self, flow: Flow) -> None:
+        if _core(flow) is not None:  # whoever names a core wants its threads there
+            return
+        num_cpus = len(self._near(flow))
+        if (flow.executor.count or 1) > num_cpus:
+            raise UsageError(
+                f"{flow}: {flow.executor} asks for {flow.executor.count} threads and {num_cpus} "
+                f"CPU{'s' * (num_cpus > 1)} may be used; give cpu:{num_cpus} at most."
+            )
+
+    def _near(self, flow: Flow) -> tuple[int, ...]:
+        """Return the CPUs for threads that name no core: they write nearest."""
+        node = flow.destination.index  # of a host end
+        return self._device.cpus if node is None else self._device.cpus_near(node)
+
     def _cpus(self, flow: Flow, index: int) -> tuple[int, ...]:
-        core = next(
-            (end.index for end in (flow.destination, flow.source) if end.kind == "core"), None
-        )
+        core = _core(flow)
         count = flow.executor.count or 1
         if core is not None:
             return (core,) * count
-        node = flow.destination.index  # of a host end; its CPUs write nearest
-        cpus = self._device.cpus if node is None else self._device.cpus_near(node)
+        cpus = self._near(flow)
         return tuple(cpus[(index + number) % len(cpus)] for number in range(count))
 
     def _load(self, flow: Flow, stream: CpuStream, size_bytes: int) -> _Load:
@@ -170,6 +188,12 @@ class CpuFlows:
             file.read(next(offsets), block_bytes)
 
         return _Load(read, itertools.repeat(()), block_bytes)
+
+
+def _core(flow: Flow) -> int | None:
+    """Return the CPU that a flow is bound to."""
+    ends = (flow.destination, flow.source)
+    return next((end.index for end in ends if end.kind == "core"), None)
 
 
 def _gap(work: Work) -> str | None:
@@ -247,10 +271,9 @@ def _chase(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
 
 def _gemm(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
     multiply = _multipliers()[-1]
-    num_bytes = _GEMM_SIZE * _GEMM_SIZE * 4
     matrices = [
-        _floats(flow.source, num_bytes, seed, "float32").reshape(_GEMM_SIZE, _GEMM_SIZE)
-        for seed in range(3)
+        _floats(flow.source, _GEMM_BYTES, seed, "float32").reshape(_GEMM_SIZE, _GEMM_SIZE)
+        for seed in range(_NUM_MATRICES)
     ]
     multiply(*matrices)
     return _Load(multiply, itertools.repeat(tuple(matrices)), float(num_flop(_GEMM_SIZE)))

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
+from topoprobe.machine.view import Machine
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.devices.cuda.availability import cuda_gap, nvidia_gpus
 from topoprobe.measure.devices.cuda.bindings import ACCESS_BYTES
@@ -18,6 +19,7 @@ from topoprobe.measure.devices.cuda.inventory import OpenGpu, open_gpus
 from topoprobe.measure.devices.cuda.loads import UNITS, open_load
 from topoprobe.measure.devices.cuda.moves import Copies, Copy, Held, Move, Reads, Seeds, Writes
 from topoprobe.measure.devices.flows import OpenFlow, Place
+from topoprobe.measure.ends import absent, node_of
 from topoprobe.measure.flows import End, Flow, Work
 from topoprobe.records.machine import Gpu, Numa
 from topoprobe.records.results import Factor
@@ -50,6 +52,7 @@ class GpuFlows:
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._view = Machine(place.machine)
         self._stack = ExitStack()
         self._num_opened = 0
 
@@ -64,6 +67,8 @@ class GpuFlows:
         """
         _check_keys(flow)
         self._check_host_ends(flow)
+        for end in _gpu_ends(flow):
+            self._node(end)
         gap = cuda_gap(self._place.machine)
         if gap is not None:
             return gap
@@ -146,18 +151,21 @@ class GpuFlows:
         known = sorted(node.os_index for node in numas if node.memory_of is None) or [0]
         for end in (flow.source, flow.destination):
             if end.kind == "host" and end.index not in known:
-                there = ", ".join(f"host:{index}" for index in known)
-                raise UsageError(f"{end} is no NUMA node of this machine; there is {there}.")
+                raise absent(str(end), "NUMA node", [f"host:{index}" for index in known])
 
     def _node(self, end: End) -> Gpu:
-        gpus = nvidia_gpus(self._place.machine)
-        if end.index is not None and end.index < len(gpus):
-            return gpus[end.index]
-        for gpu in gpus:
-            if end.is_address and gpu.pci_address == end.name.lower():
-                return gpu
-        there = ", ".join(str(gpu.id) for gpu in gpus)
-        raise UsageError(f"{end} is no GPU of this machine; in this order there is {there}.")
+        """Return the GPU that an end names, of whatever make.
+
+        Raises
+        ------
+        UsageError
+            If there is none.
+        """
+        node = node_of(self._view, end)
+        if not isinstance(node, Gpu):
+            gpus = sorted(self._view.all(Gpu), key=lambda gpu: gpu.pci_address or "")
+            raise absent(str(end), "GPU", [gpu.id for gpu in gpus])
+        return node
 
     def _usable(self, end: End) -> OpenGpu | str:
         """Return an open GPU, or why it is left alone."""
@@ -165,6 +173,8 @@ class GpuFlows:
         for gpu in open_gpus(self._place.machine, self._place.gpus):
             if gpu.node.id == node.id:
                 return gpu if isinstance(gpu, OpenGpu) else f"{node.id}: {gpu.reason}"
+        if node not in nvidia_gpus(self._place.machine):
+            return f"{node.id} is not NVIDIA's, and the kernels are CUDA"
         return f"{node.id} is not among the GPUs that were chosen"
 
     def _gpu(self, end: End) -> OpenGpu:

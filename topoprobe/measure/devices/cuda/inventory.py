@@ -7,10 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from topoprobe.errors import EnvironmentMissing, UsageError
+from topoprobe.errors import EnvironmentMissing
 from topoprobe.machine.sources.telemetry import gpu_telemetry
 from topoprobe.measure.benchmark import GpuChoice
 from topoprobe.measure.devices.cuda.availability import nvidia_gpus
+from topoprobe.measure.ends import absent
 from topoprobe.records.machine import Gpu, MachineDocument, Numa
 
 if TYPE_CHECKING:
@@ -40,6 +41,20 @@ class ClosedGpu:
     reason: str
 
 
+def check_choice(machine: MachineDocument, choice: GpuChoice) -> None:
+    """Check that the machine has the chosen GPUs, whether or not they can be measured.
+
+    Raises
+    ------
+    UsageError
+        If it has not.
+    """
+    gpus = nvidia_gpus(machine)
+    for index in choice.indices or ():
+        if index >= len(gpus):
+            raise absent(f"gpu:{index}", "NVIDIA GPU", [gpu.id for gpu in gpus])
+
+
 def open_gpus(
     machine: MachineDocument, choice: GpuChoice = ALL_IDLE
 ) -> tuple[OpenGpu | ClosedGpu, ...]:
@@ -54,11 +69,9 @@ def open_gpus(
         If a GPU was chosen that there is not.
     """
     cpus = tuple((node.os_index, node.cpus) for node in machine.nodes if isinstance(node, Numa))
+    check_choice(machine, choice)
     gpus = nvidia_gpus(machine)
     indices = range(len(gpus)) if choice.indices is None else sorted(set(choice.indices))
-    for index in indices:
-        if index >= len(gpus):
-            raise UsageError(f"There is no GPU {index}; this machine has {len(gpus)} of NVIDIA's.")
     return tuple(_opened(gpus[index], cpus, choice.allows_busy) for index in indices)
 
 

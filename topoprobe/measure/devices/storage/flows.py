@@ -21,6 +21,7 @@ from topoprobe.measure.devices.storage.scratch import (
     open_scratch,
     scratch_gap,
 )
+from topoprobe.measure.ends import absent
 from topoprobe.measure.flows import End, Flow, Work
 from topoprobe.records.machine import Nvme
 
@@ -105,15 +106,12 @@ class DriveFlows:
     def _folder(self, flow: Flow) -> Path | str:
         """Return a folder on the drive, or why there is none."""
         drives = [node for node in self._place.machine.nodes if isinstance(node, Nvme)]
-        if not drives:
-            return "this machine shows no drive"
         end = _drive_end(flow)
         for drive in drives:
             if end.name in (drive.name, *drive.block_devices):
                 folder = folder_on(drive.block_devices, self._place.scratch)
                 return folder or f"no file system on {end} is mounted where it may be written"
-        known = ", ".join(f"nvme:{drive.name}" for drive in drives)
-        raise UsageError(f"{end} is no drive of this machine; there is {known}.")
+        raise absent(str(end), "drive", [f"nvme:{drive.name}" for drive in drives])
 
     def _file(self, flow: Flow, folder: Path, num_bytes: int) -> ScratchFile:
         def allocate(size: int) -> memoryview:
