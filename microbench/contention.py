@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topoprobe.machine.view import Machine
-from topoprobe.measure.benchmark import Budget, Context, GpuChoice, Outcome, PlannedSet
+from topoprobe.measure.benchmark import Budget, Context, GpuChoice, Outcome, Plan
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.libraries import numba_gap
 from topoprobe.measure.devices.cuda.inventory import ALL_IDLE
@@ -51,8 +51,8 @@ class ContentionBenchmark:
         """Measure all sets and every flow of theirs alone, in alternation."""
         return _outcome(measure_sets(machine, context, sets_of(context.cpus)))
 
-    def plan(self, machine: MachineDocument, budget: Budget) -> tuple[PlannedSet, ...]:
-        """Return the sets."""
+    def plan(self, machine: MachineDocument, budget: Budget, gpus: GpuChoice = ALL_IDLE) -> Plan:
+        """Return the sets, which take no GPU."""
         return flow_sets.plan(machine, budget, sets_of(available_cpus()))
 
 
@@ -91,9 +91,9 @@ class GivenFlows:
         """Measure the set and every flow alone, in alternation."""
         return _outcome(measure_sets(machine, context, (self._addressed(machine),)))
 
-    def plan(self, machine: MachineDocument, budget: Budget) -> tuple[PlannedSet, ...]:
+    def plan(self, machine: MachineDocument, budget: Budget, gpus: GpuChoice = ALL_IDLE) -> Plan:
         """Return each flow alone, and the set."""
-        return flow_sets.plan(machine, budget, (self._addressed(machine),), self.gpus)
+        return flow_sets.plan(machine, budget, (self._addressed(machine),), gpus)
 
     def _addressed(self, machine: MachineDocument) -> FlowSet:
         return addressed(Machine(machine), self.flows)

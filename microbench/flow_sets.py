@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
-from topoprobe.measure.benchmark import Budget, Context, GpuChoice, PlannedSet
+from topoprobe.measure.benchmark import Budget, Context, GpuChoice, Plan, PlannedSet
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.libraries import library_threads
@@ -82,7 +82,7 @@ def measure_sets(
 
 def plan(
     machine: MachineDocument, budget: Budget, sets: Sequence[FlowSet], gpus: GpuChoice = ALL_IDLE
-) -> tuple[PlannedSet, ...]:
+) -> Plan:
     """Return what `measure_sets` would run: each flow alone, and the sets.
 
     Raises
@@ -91,28 +91,27 @@ def plan(
         As `measure_sets`.
     """
     place = Place(machine, available_cpus(), scratch_parent(), gpus)
-    alone = [FlowSet((dataclasses.replace(flow, delay_s=None),)) for flow in _flows_of(sets)]
-    usual_s = _usual_s(sets, budget.suite)
-    with openers_of(_flows_of(sets), place) as openers:
-        gaps = {
-            flow: reason for flow in _flows_of(sets) if (reason := gap(flow, openers)) is not None
-        }
+    flows, usual_s = _flows_of(sets), _usual_s(sets, budget.suite)
+    num_runs = budget.num_samples + _NUM_SPARE
+    with openers_of(flows, place) as openers:
+        gaps = {flow: reason for flow in flows if (reason := gap(flow, openers)) is not None}
         runnable = _without(gaps, sets)
         seats = dict.fromkeys(seat for one in runnable for seat in _seats(one))
         size_bytes = _fitting_bytes(openers, seats, budget.memory_bytes)
-        return tuple(
-            PlannedSet(
-                str(one),
-                sum(
-                    openers[flow.executor.kind].memory_bytes(flow, size_bytes)
-                    for flow in one.flows
-                    if flow not in gaps
-                ),
-                (budget.num_samples + _NUM_SPARE) * _window_s(one, usual_s),
-                next((gaps[flow] for flow in one.flows if flow in gaps), None),
-            )
-            for one in (*alone, *sets)
-        )
+
+        def needed(flow: Flow) -> int:
+            return openers[flow.executor.kind].memory_bytes(flow, size_bytes)
+
+        planned = []
+        for flow in _flows_of(runnable):
+            text = str(dataclasses.replace(flow, delay_s=None))
+            planned.append(PlannedSet(text, needed(flow), num_runs * _alone_s(flow, usual_s)))
+        for one in sets:
+            reason = next((gaps[flow] for flow in one.flows if flow in gaps), None)
+            memory_bytes = 0 if reason else sum(map(needed, one.flows))
+            set_s = num_runs * _window_s(one, usual_s)
+            planned.append(PlannedSet(str(one), memory_bytes, set_s, reason))
+        return Plan(tuple(planned), sum(needed(flow) for flow, _ in seats))
 
 
 def seconds(sets: Sequence[FlowSet], num_samples: int, suite: str) -> float:

@@ -7,11 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from topoprobe.errors import MeasurementFailed
+import msgspec
+
+from topoprobe.errors import EnvironmentMissing, MeasurementFailed
 from topoprobe.machine.paths import path_class, pcie_class
 from topoprobe.machine.view import Machine
-from topoprobe.measure.benchmark import Budget, Context, Outcome, PlannedSet
+from topoprobe.measure.benchmark import Budget, Context, GpuChoice, Outcome, Plan
 from topoprobe.measure.devices.cuda.availability import cuda_gap, nvidia_gpus
+from topoprobe.measure.devices.cuda.inventory import ALL_IDLE
 from topoprobe.measure.devices.gpu_conditions import watched
 from topoprobe.measure.flows import End, Executor, Flow, FlowSet
 from topoprobe.measure.series import require_any
@@ -59,20 +62,41 @@ class GroupsBenchmark(ABC):
     __slots__ = ()
 
     @abstractmethod
+    def missing(self, machine: MachineDocument) -> str | None:
+        """Say why it cannot run on a machine, or None."""
+
+    @abstractmethod
     def groups(self, machine: MachineDocument, suite: str) -> Iterable[Group]:
         """Return what a suite measures on a machine, in order."""
 
     def run(self, machine: MachineDocument, context: Context) -> Outcome:
-        """Measure group after group."""
-        return measure_groups(machine, context, self.groups(machine, context.budget.suite))
+        """Measure group after group, of the chosen GPUs."""
+        groups = self._groups_among(machine, context.gpus, context.budget.suite)
+        return measure_groups(machine, context, groups)
 
-    def plan(self, machine: MachineDocument, budget: Budget) -> tuple[PlannedSet, ...]:
-        """Return every flow alone, and the sets."""
-        return tuple(
-            one
-            for group in self.groups(machine, budget.suite)
-            for one in plan(machine, budget, group.sets)
+    def plan(self, machine: MachineDocument, budget: Budget, gpus: GpuChoice = ALL_IDLE) -> Plan:
+        """Return every flow alone, and the sets; a group gives back its memory before the next.
+
+        Raises
+        ------
+        EnvironmentMissing
+            If the chosen GPUs are too few.
+        """
+        groups = self._groups_among(machine, gpus, budget.suite)
+        plans = [plan(machine, budget, group.sets, gpus) for group in groups]
+        return Plan(
+            tuple(one for each in plans for one in each.sets),
+            max((each.memory_bytes for each in plans), default=0),
         )
+
+    def _groups_among(
+        self, machine: MachineDocument, gpus: GpuChoice, suite: str
+    ) -> Iterable[Group]:
+        chosen = _among(machine, gpus)
+        gap = self.missing(chosen)
+        if gap is not None:
+            raise EnvironmentMissing(f"Of the GPUs that were chosen: {gap}.")
+        return self.groups(chosen, suite)
 
 
 def measure_groups(machine: MachineDocument, context: Context, groups: Iterable[Group]) -> Outcome:
@@ -168,6 +192,20 @@ def shared_node(machine: MachineDocument, gpus: Sequence[Gpu]) -> str:
         if all(bridge in view.bridges_above(gpu.id) for gpu in gpus[1:]):
             return bridge.id
     return "host"
+
+
+def _among(machine: MachineDocument, choice: GpuChoice) -> MachineDocument:
+    """Return a machine without the NVIDIA GPUs that were not chosen."""
+    if choice.indices is None:
+        return machine
+    gpus = nvidia_gpus(machine)
+    left_out = {gpu.id for index, gpu in enumerate(gpus) if index not in choice.indices}
+    return msgspec.structs.replace(
+        machine,
+        nodes=tuple(node for node in machine.nodes if node.id not in left_out),
+        links=tuple(one for one in machine.links if left_out.isdisjoint((one.a, one.b))),
+        pairs=tuple(one for one in machine.pairs if left_out.isdisjoint((one.a, one.b))),
+    )
 
 
 def _addresses(machine: MachineDocument, group: Group) -> list[str]:

@@ -18,6 +18,7 @@ import pytest
 from topoprobe.cli import registry
 from topoprobe.cli.main import main
 from topoprobe.errors import MeasurementFailed
+from topoprobe.machine.sources.scan import make_up
 from topoprobe.measure.benchmark import Context, GpuChoice, Outcome
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.exclusive import LinuxScheduler
@@ -148,10 +149,69 @@ def test_bench_dry_run_json_says_the_same(bench: Bench, offered: Callable[..., N
     _, out, _ = bench("--dry-run", "--json", "--suite", "full", "--max-time", "30s")
     plan = json.loads(out)
     assert (plan["suite"], plan["seconds"], plan["max_time_seconds"]) == ("full", 30.0, 30.0)
+    assert plan["memory_bytes"] is None  # these benchmarks do not tell what they need
+    assert plan["memory_limit_bytes"] > 0
+    common = {"memory_bytes": None, "sets": []}
     assert plan["benchmarks"] == [
-        {"name": "small.triad", "seconds": pytest.approx(40.0), "missing": None, "sets": []},
-        {"name": "other", "seconds": pytest.approx(40.0), "missing": "no GPU", "sets": []},
+        {"name": "small.triad", "seconds": pytest.approx(40.0), "missing": None, **common},
+        {"name": "other", "seconds": 0.0, "missing": "no GPU", **common},
     ]
+
+
+@pytest.mark.parametrize("option", [(), ("--dry-run",), ("--dry-run", "--json")], ids=" ".join)
+def test_bench_dry_run_ends_as_the_run_would_where_nothing_can_run(
+    bench: Bench, offered: Callable[..., None], option: tuple[str, ...]
+) -> None:
+    offered(Small(reason="this machine has no wire"))
+    code, out, err = bench(*option)
+    assert code == 3
+    assert err.endswith("topoprobe: Nothing could be measured: this machine has no wire\n")
+    assert out
+
+
+def test_bench_dry_run_tells_the_memory_that_all_flows_hold_at_once(bench: Bench) -> None:
+    flow = f"host:0 -> core:{CPU} via cpu, size=16MiB"
+    _, out, _ = bench("--dry-run", "--flow", flow, "--flow", f"{flow}, work=chase")
+    assert "with 48.0 MiB of memory" in out.splitlines()[0]
+    _, out, _ = bench("--dry-run", "--flow", f"core:{CPU} -> core:{CPU} via cpu, work=gemm")
+    assert "with 3.00 MiB of memory" in out.splitlines()[0]
+
+
+def test_bench_dry_run_of_one_flow_counts_its_delay(bench: Bench) -> None:
+    flow = f"host:0 -> core:{CPU} via cpu, size=16MiB, duration=1000ms, delay=3000ms"
+    _, out, _ = bench("--dry-run", "--flow", flow)
+    assert out.splitlines()[-1] == f"    {flow}: 32.0 MiB, 24 s"
+    assert "for about 30 s" in out.splitlines()[0]  # alone, and as a set
+
+
+def test_bench_time_that_does_not_suffice_is_told_beforehand(
+    bench: Bench, offered: Callable[..., None]
+) -> None:
+    offered(Small(), Small(name="other"), Small(name="last", reason="no wire"))
+    code, _, err = bench("--max-time", "3s")
+    assert code == 0
+    assert err.splitlines()[0] == (
+        "--max-time allows 3 s and all of it takes about 4 s: other may be cut short or left out; "
+        "what is measured until then is kept"
+    )
+    _, _, err = bench("--max-time", "30s")
+    assert "--max-time" not in err
+    _, out, _ = bench("--max-time", "3s", "--dry-run")
+    assert "other: about 2 s, cut short or left out by --max-time" in out
+
+
+@pytest.mark.parametrize("option", ["--list", "--dry-run", "--quiet"])
+def test_bench_gpu_that_there_is_not_is_refused(
+    bench: Bench, offered: Callable[..., None], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    offered(Small(before_sample=fail))
+    code, _, err = bench("--gpu", "9999", option)
+    assert code == 2
+    assert err.startswith("topoprobe: gpu:9999 is no NVIDIA GPU of this machine; ")
+    monkeypatch.setattr("topoprobe.cli.bench._scan", lambda: make_up("dgx-v100"))
+    code, _, err = bench("--gpu", "1,8", option)
+    assert code == 2
+    assert "gpu:8 is no NVIDIA GPU of this machine; there is gpu@" in err
 
 
 def test_bench_dry_run_of_flows_lists_sets_bytes_and_seconds(bench: Bench) -> None:
@@ -192,8 +252,11 @@ def test_bench_flows_keep_to_the_max_time(bench: Bench) -> None:
     assert "within the --max-time of 500ms" in err
 
 
-def test_bench_passes_on_which_gpus_may_be_used(bench: Bench, offered: Callable[..., None]) -> None:
+def test_bench_passes_on_which_gpus_may_be_used(
+    bench: Bench, offered: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[GpuChoice] = []
+    monkeypatch.setattr("topoprobe.cli.bench._scan", lambda: make_up("dgx-v100"))
 
     class Watching(Small):
         def run(self, machine: MachineDocument, context: Context) -> Outcome:
@@ -286,7 +349,7 @@ def test_bench_max_time_without_a_sample_exits_4_and_recommends_nothing(
     target = tmp_path / "results.json"
     code, _, err = bench("--max-time", "0", "-o", str(target))
     assert code == 4
-    assert err.splitlines() == [
+    assert err.splitlines()[1:] == [
         f"wrote {target}",
         "topoprobe: Nothing was measured within the --max-time of 0; allow more time.",
     ]
@@ -346,11 +409,14 @@ def test_bench_of_failures_only_exits_4_with_the_reason(
         (["-o", "/nonexistent/results.json"], 2, "/nonexistent is not a folder"),
         (["--flows", "host:0 to gpu:0"], 2, "Flow set, column 1"),
         (["--flows", "host:0 -> host:0 via cpu", "--only", "cpu.*"], 2, "give one of them"),
-        (["--flows", "host:0 -> core:99999 via cpu"], 2, "core:99999 has no CPU"),
+        (["--flows", "host:0 -> core:99999 via cpu"], 2, "core:99999 is no usable CPU"),
         (["--flows", "host:77 -> core:0 via cpu"], 2, "there is host:0"),
         (["--flows", "host:77 -> core:0 via cpu", "--dry-run"], 2, "no NUMA node"),
         (["--flows", "host:0 -> core:0 via cpu, work=banana"], 2, "memcpy, stream, chase, gemm"),
         (["--flows", "host:0 -> gpu:0 via sm, txn=96"], 2, "32, 64, 128, 256, 512"),
+        (["--flows", "host:0 -> gpu:99 via ce"], 2, "gpu:99 is no GPU of this machine"),
+        (["--flows", "host:0 -> nic:none via nic"], 2, "nic:none is no network adapter"),
+        (["--flows", "host:0 -> host:0 via cpu:4096"], 2, "asks for 4096 threads"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

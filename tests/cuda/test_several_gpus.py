@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from tests.cuda.boxes import KIB, TWO_GPUS, Box, context, made_up_traces
-from topoprobe.errors import MeasurementFailed
-from topoprobe.measure.benchmark import Interrupted, Outcome, RunsSets
+from topoprobe.errors import EnvironmentMissing, MeasurementFailed
+from topoprobe.measure.benchmark import GpuChoice, Interrupted, Outcome, RunsSets
 from topoprobe.measure.window import rates_per_s
 from topoprobe.microbench import (
     cuda_cascade,
@@ -140,13 +140,30 @@ def test_peers_on_a_link_that_loses_bytes_fail_and_others_go_on(
 def test_benchmark_plans_what_it_runs(make_box: MakeBox, benchmark: Any) -> None:
     box = make_box(THREE_GPUS)
     assert isinstance(benchmark, RunsSets)
-    planned = benchmark.plan(box.machine, context().budget)
+    planned = benchmark.plan(box.machine, context().budget, GpuChoice()).sets
     ran = benchmark.run(box.machine, context()).series
     sets = {one.factors["set"] for one in ran if one.name == "contention.shared"}
     num_alone = sum(one.name == "contention.solo" for one in ran)
     assert sets <= {one.flows for one in planned}
     assert len(planned) == len(sets) + num_alone
     assert all(one.missing is None and one.seconds > 0.0 for one in planned)
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda one: one.name)
+def test_benchmark_plans_for_the_chosen_gpus_alone(make_box: MakeBox, benchmark: Any) -> None:
+    box = make_box(THREE_GPUS)
+    two = GpuChoice((0, 1))
+    limited = dataclasses.replace(context(), gpus=two)
+    if benchmark.name == "cuda.patterns":  # it takes three
+        with pytest.raises(EnvironmentMissing, match="that were chosen: it takes 3 GPUs"):
+            benchmark.plan(box.machine, limited.budget, two)
+        return
+    planned = benchmark.plan(box.machine, limited.budget, two).sets
+    assert planned
+    assert not any(box.gpus[2] in one.flows or one.missing for one in planned)
+    ran = benchmark.run(box.machine, limited).series
+    sets = {one.factors["set"] for one in ran if one.name == "contention.shared"}
+    assert {one.flows for one in planned} >= sets > set()
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda one: one.name)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,12 +21,15 @@ from topoprobe.errors import (
     TopoprobeError,
     UsageError,
 )
-from topoprobe.measure.benchmark import Benchmark, Budget, GpuChoice, PlannedSet, RunsSets
+from topoprobe.measure.benchmark import Benchmark, GpuChoice
 from topoprobe.measure.flows import parse_flow_set
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import ResultsDocument
-from topoprobe.units import format_bytes, format_seconds, parse_seconds
+from topoprobe.units import parse_seconds
+
+if TYPE_CHECKING:
+    from topoprobe.cli.planning import BenchPlan
 
 _EPILOG = (
     "Examples:\n\n"
@@ -106,17 +108,25 @@ def run(
     limit_s = None if max_time is None else _parse_limit(max_time)
     gpus = GpuChoice(_parse_gpus(gpu), allows_busy)
 
-    from topoprobe.measure.devices.session import budget_here, run_suite
+    from topoprobe.cli.planning import plan_bench, shortage
+    from topoprobe.measure.devices.cuda.inventory import check_choice
+    from topoprobe.measure.devices.session import budget_here, check_exclusive, run_suite
 
     budget = budget_here(suite)
     benchmarks = _given(flows, only, gpus) if flows else _selected(only or [])
     machine = _scan()
+    check_choice(machine, gpus)
     if is_list:
         _write_list(benchmarks, machine, as_json=as_json)
         return
+    plan = plan_bench(benchmarks, machine, budget, gpus, limit_s)
     if is_dry:
-        _write_plan(benchmarks, machine, budget, limit_s, as_json=as_json)
+        if is_exclusive:
+            check_exclusive()
+        _write_plan(plan, as_json=as_json)
         return
+    if told := shortage(plan):
+        note(told, quiet=quiet)
     with stop_on_interrupt() as should_stop:
         with progress_bar("measuring", quiet=quiet) as progress:
             results = run_suite(
@@ -210,86 +220,17 @@ def _write_list(
             sys.stdout.write(f"{'':<{width}}  not here: {reason}\n")
 
 
-def _write_plan(
-    benchmarks: Sequence[Benchmark],
-    machine: MachineDocument,
-    budget: Budget,
-    limit_s: float | None,
-    *,
-    as_json: bool,
-) -> None:
-    planned = [_planned(benchmark, machine, budget) for benchmark in benchmarks]
-    total_s = sum(one.seconds for one in planned if one.missing is None)
-    if limit_s is not None:
-        total_s = min(total_s, limit_s)
+def _write_plan(plan: BenchPlan, *, as_json: bool) -> None:
+    """Print what would run, and end as the run would where nothing can."""
+    from topoprobe.cli.planning import plan_lines, plan_record
+    from topoprobe.cli.registry import benchmarks
+
     if as_json:
-        plan = {
-            "suite": budget.suite,
-            "memory_bytes": budget.memory_bytes,
-            "seconds": total_s,
-            "max_time_seconds": limit_s,
-            "benchmarks": [dataclasses.asdict(one) for one in planned],
-        }
-        sys.stdout.write(json.dumps(plan, indent=1) + "\n")
-        return
-    # A longer suite ends a series that is steady before its time.
-    about = "about" if budget.suite == "quick" else "at most about"
-    is_cut = limit_s is not None and total_s == limit_s
-    sys.stdout.write(
-        f"Would run {_what(planned)} for {'at most about' if is_cut else about} "
-        f"{_duration(total_s)} ({budget.suite} suite), with up to "
-        f"{format_bytes(budget.memory_bytes)} of memory.\n"
-    )
-    for one in planned:
-        note_ = f"skipped: {one.missing}" if one.missing else f"{about} {_duration(one.seconds)}"
-        sys.stdout.write(f"  {one.name}: {note_}\n")
-        for each in _together(one.sets):
-            how = each.missing or f"{format_bytes(each.memory_bytes)}, {_duration(each.seconds)}"
-            sys.stdout.write(f"    {each.flows}: {how}\n")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Planned:
-    """What a benchmark would do; `sets` only of those that can say."""
-
-    name: str
-    seconds: float
-    missing: str | None
-    sets: tuple[PlannedSet, ...]
-
-
-def _planned(benchmark: Benchmark, machine: MachineDocument, budget: Budget) -> _Planned:
-    from topoprobe.measure.suite import expected_seconds
-
-    missing = benchmark.missing(machine)
-    sets: tuple[PlannedSet, ...] = ()
-    seconds = expected_seconds(benchmark, budget)
-    if missing is None and isinstance(benchmark, RunsSets):
-        sets = benchmark.plan(machine, budget)
-        # To open what the sets need takes its time too, of which the quick suite's knows.
-        seconds = max(benchmark.seconds, sum(one.seconds for one in sets if one.missing is None))
-    return _Planned(benchmark.name, seconds, missing, sets)
-
-
-def _together(sets: Sequence[PlannedSet]) -> Sequence[PlannedSet]:
-    """Return the sets of several flows, which imply each flow alone; one set if none has."""
-    return [one for one in sets if len(parse_flow_set(one.flows).flows) > 1] or sets[:1]
-
-
-def _what(planned: Sequence[_Planned]) -> str:
-    from topoprobe.cli.registry import benchmarks as all_benchmarks
-
-    offered = {benchmark.name for benchmark in all_benchmarks()}
-    if not offered >= {one.name for one in planned}:
-        return "the given flows"
-    return f"{sum(one.missing is None for one in planned)} of {len(offered)} benchmarks"
-
-
-def _duration(seconds: float) -> str:
-    """Write a planned time, which is not known better than so."""
-    if seconds < 1:
-        return format_seconds(seconds)
-    return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
+        sys.stdout.write(json.dumps(plan_record(plan), indent=1) + "\n")
+    else:
+        lines = plan_lines(plan, [one.name for one in benchmarks()])
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+    plan.check()
 
 
 def _finish(results: ResultsDocument, output: str | None, *, as_json: bool, quiet: bool) -> None:

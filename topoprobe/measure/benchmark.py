@@ -177,9 +177,31 @@ class PlannedSet:
     missing: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The concurrent sets that a benchmark would run.
+
+    Attributes
+    ----------
+    sets : tuple of PlannedSet
+        Flows alone among them.
+    memory_bytes : int
+        Host memory of all that is held at once.
+    """
+
+    sets: tuple[PlannedSet, ...]
+    memory_bytes: int
+
+
 @runtime_checkable
 class RunsSets(Protocol):
     """A benchmark that can say beforehand which concurrent sets it runs."""
 
-    def plan(self, machine: MachineDocument, budget: Budget) -> tuple[PlannedSet, ...]:
-        """Return the sets that it would run, flows alone among them."""
+    def plan(self, machine: MachineDocument, budget: Budget, gpus: GpuChoice) -> Plan:
+        """Return the sets that it would run on these GPUs.
+
+        Raises
+        ------
+        EnvironmentMissing
+            If they are too few for any.
+        """

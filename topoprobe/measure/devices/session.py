@@ -116,6 +116,17 @@ def run_suite(
         )
 
 
+def check_exclusive() -> None:
+    """Check that others may be kept off the CPUs.
+
+    Raises
+    ------
+    EnvironmentMissing
+        If this process may not do so.
+    """
+    ExclusiveBursts()
+
+
 def _exclusive(conditions: CpuConditions) -> Callable[[], AbstractContextManager[None]]:
     """Return bursts whose conditions leave out the rests between them."""
     bursts = ExclusiveBursts()
