@@ -153,6 +153,14 @@ def test_small_buffer_throttles_a_long_link() -> None:
     assert got["a"].rate_bytes_per_s == pytest.approx(8192 / (2e-6 + 2 * packet_s), rel=NEAR)
 
 
+def test_engine_that_counts_transactions_feeds_a_link() -> None:
+    engine = Resource("engine", "engine", 10e6)
+    hops = (Hop("engine", 0.0, 0.0, per_transaction=1.0), Hop("up", 24.0))
+    got = simulate([engine, wire("up")], [Stream("w", (256.0, 256.0), hops)], duration_s=100e-6)
+    assert got.outcomes["w"].rate_bytes_per_s == pytest.approx(512 * 10e6, rel=0.01)
+    assert got.outcomes["w"].bottleneck == "engine"
+
+
 def test_cap_holds() -> None:
     flow = Demand("a", (Use("up", 1.0),), txn_bytes=256, cap_bytes_per_s=3e9)
     got = simulate_transactions([wire("up")], [flow], duration_s=100e-6)

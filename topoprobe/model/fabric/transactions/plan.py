@@ -110,8 +110,8 @@ def plan(
     for key in pool_keys:
         _require_room(key[0], pools[key], sizes[key])
     number = {name: index for index, name in enumerate(servers)}
-    forms = [(stage, amount, at) for stage in stages for at, amount in enumerate(stage.amounts)]
-    units = [stage.hop.units(amount, first=at == 0) for stage, amount, at in forms]
+    forms = [(stage, amount) for stage in stages for amount in stage.amounts]
+    units = [unit for stage in stages for unit in _units(stage)]
     queue_number = {key: index for index, key in enumerate(queues)}
     stage_queue = [queue_number[stage.port, stage.kind, stage.queue] for stage in stages]
     stage_form = _begins([len(stage.amounts) for stage in stages])
@@ -138,13 +138,13 @@ def plan(
         stage_latency=[_fs(known[stage.hop.resource].latency_s) for stage in stages],
         form_service=[
             max(1, _fs(unit / known[stage.hop.resource].capacity_per_s))
-            for unit, (stage, _, _) in zip(units, forms, strict=True)
+            for unit, (stage, _) in zip(units, forms, strict=True)
         ],
         form_cost=[
             unit ** (1.0 - _exponent(known[stage.hop.resource]))
-            for unit, (stage, _, _) in zip(units, forms, strict=True)
+            for unit, (stage, _) in zip(units, forms, strict=True)
         ],
-        form_bytes=[ceil(amount) for _, amount, _ in forms],
+        form_bytes=[ceil(amount) for _, amount in forms],
         form_queue=[
             queue for stage, queue in zip(stages, stage_queue, strict=True) for _ in stage.amounts
         ],
@@ -191,6 +191,11 @@ def _stages(index: int, stream: Stream) -> Iterator[_Stage]:
         )
 
 
+def _units(stage: _Stage) -> list[float]:
+    """Return what each packet of a transaction takes of the stage's resource."""
+    return [stage.hop.units(amount, first=at == 0) for at, amount in enumerate(stage.amounts)]
+
+
 def _pools(
     known: dict[str, Resource], stages: Sequence[_Stage]
 ) -> dict[tuple[PortKey, str], _Pool]:
@@ -203,8 +208,8 @@ def _pools(
         else:
             sender = known[before.hop.resource]
             pool = pools.setdefault((stage.port, stage.kind), _Pool(upstream=sender.id))
-            amount = before.amounts[-1]
-            rate = amount * sender.capacity_per_s / before.hop.units(amount, first=False)
+            taken = sum(_units(before))
+            rate = sum(before.amounts) * sender.capacity_per_s / taken
             pool.upstream_rate = max(pool.upstream_rate, rate)
             pool.latency_s = sender.latency_s
         turns = before is not None and before.kind == "request" and stage.kind == "completion"
