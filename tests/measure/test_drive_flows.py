@@ -102,6 +102,10 @@ def test_drive_that_is_not_mounted_says_so(
     assert "is mounted where it may be written" in (flows.missing(flow(READ)) or "")
 
 
+def test_drive_may_be_named_by_its_number(flows: DriveFlows) -> None:
+    assert flows.missing(flow("nvme:0 -> host:0 via nvme")) is None
+
+
 def test_machine_without_drives_says_so(tmp_path: Path) -> None:
     place = Place(machine(), available_cpus(), tmp_path)
     told = "is no drive of this machine; it has none"

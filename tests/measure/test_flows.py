@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from topoprobe.errors import InputError
-from topoprobe.measure.flows import End, Executor, Flow, FlowSet, Work, parse_flow_set
+from topoprobe.measure.flows import (
+    End,
+    Executor,
+    Flow,
+    FlowSet,
+    Work,
+    grammar_lines,
+    parse_flow_set,
+)
 
 INDEX = st.integers(0, 9999).map(str)
 NAME = st.from_regex(r"[A-Za-z0-9_.][A-Za-z0-9_.@:-]{0,9}", fullmatch=True)
@@ -118,3 +128,11 @@ def test_flow_set_bad_text_names_the_column(text: str, column: int, expected: st
         parse_flow_set(text)
     assert f"column {column}:" in str(caught.value)
     assert expected in str(caught.value)
+
+
+def test_grammar_lines_name_every_end_executor_and_key() -> None:
+    text = "\n".join(grammar_lines())
+    ends = ("host:N", "core:N", "gpu:I", "gpu@", "nic:NAME", "nvme:NAME")
+    assert all(name in text for name in (*ends, "cpu:N", "ce", "sm:BLOCKS"))
+    keys = ("work", "size", "duration", "txn", "chunk", "cap", "delay", "peer", *Work)
+    assert all(re.search(rf"\b{key}\b", text) for key in keys)

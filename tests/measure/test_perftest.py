@@ -171,6 +171,11 @@ def test_perftest_that_is_not_installed_is_missing(
     assert flows.missing(flow(BACK)) == "perftest is not installed (there is no ib_read_bw)"
 
 
+def test_adapter_may_be_named_by_its_number(flows: AdapterFlows, tool: Tool) -> None:
+    assert flows.missing(flow("host:0 -> nic:0 via nic")) is None
+    assert flows.missing(flow("host:0 -> nic:1 via nic")) == "nic:1 is no RDMA device"
+
+
 def test_adapter_without_rdma_is_missing(flows: AdapterFlows, tool: Tool) -> None:
     assert flows.missing(flow("host:0 -> nic:eth0 via nic")) == "nic:eth0 is no RDMA device"
 

@@ -22,7 +22,7 @@ from topoprobe.errors import (
     UsageError,
 )
 from topoprobe.measure.benchmark import Benchmark, GpuChoice
-from topoprobe.measure.flows import parse_flow_set
+from topoprobe.measure.flows import grammar_lines, parse_flow_set
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import ResultsDocument
@@ -31,8 +31,8 @@ from topoprobe.units import parse_seconds
 if TYPE_CHECKING:
     from topoprobe.cli.planning import BenchPlan
 
-_EPILOG = (
-    "Examples:\n\n"
+_EPILOG = "\n\n".join(("Flows:", *grammar_lines())) + (
+    "\n\nExamples:\n\n"
     "  topoprobe bench --only 'cpu.*' -o results.json\n\n"
     "  topoprobe bench --flows 'host:0 -> core:0 via cpu, work=stream | host:0 -> core:1 via cpu'"
     "\n\n"
@@ -65,8 +65,7 @@ def run(
         typer.Option(
             "--flows",
             "--flow",
-            help="Run this concurrent set instead: 'END -> END via EXECUTOR | ...'; repeated "
-            "options run together.",
+            help="Run this concurrent set instead, as below; repeated options run together.",
         ),
     ] = None,
     gpu: Annotated[

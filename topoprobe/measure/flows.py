@@ -43,6 +43,7 @@ _HOST = re.compile(r"h([0-9]{1,6})/")
 _COUNTED = ("cpu", "sm")
 _EXECUTORS: tuple[ExecutorKind, ...] = ("cpu", "ce", "sm", "nic", "nvme")
 _END_HELP = "host:N, gpu:I, gpu@0000:1b:00.0, nic:NAME, nvme:NAME or core:N"
+_EXECUTOR_HELP = "cpu, cpu:N, ce, sm, sm:BLOCKS, nic or nvme"
 
 
 class Work(StrEnum):
@@ -251,6 +252,20 @@ _OPTIONS = {
 _DEFAULTS = {field.name: field.default for field in fields(Flow)}
 
 
+def grammar_lines() -> tuple[str, ...]:
+    """Return the grammar in short, for people."""
+    by_expected: dict[str, list[str]] = {}
+    for key, option in _OPTIONS.items():
+        by_expected.setdefault(option.expected, []).append(key)
+    keys = "; ".join(f"{', '.join(names)} ({what})" for what, names in by_expected.items())
+    return (
+        "A flow is END -> END via EXECUTOR, KEY=VALUE, ...; a set is flows with | between them.",
+        f"ends: {_END_HELP}",
+        f"executors: {_EXECUTOR_HELP}; where none is told, the ends choose",
+        f"keys: {keys}",
+    )
+
+
 class _Parser:
     """Reads one flow; `column` is where its text begins in the whole set."""
 
@@ -312,7 +327,7 @@ class _Parser:
             is_count = count.isascii() and count.isdecimal() and int(count) > 0
             if kind == known and known in _COUNTED and is_count:
                 return Executor(known, int(count))
-        raise self._error(offset, text, "cpu, cpu:N, ce, sm, sm:BLOCKS, nic or nvme")
+        raise self._error(offset, text, _EXECUTOR_HELP)
 
     def _option(self, text: str, offset: int) -> tuple[str, Any]:
         key, equals, value = text.partition("=")

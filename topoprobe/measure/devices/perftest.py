@@ -18,12 +18,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from topoprobe.errors import MeasurementFailed, UsageError
+from topoprobe.machine.view import Machine
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.device import Stream
 from topoprobe.measure.devices.cpu.device import CpuDevice, CpuStream
 from topoprobe.measure.devices.cpu.placement import memory_nodes
 from topoprobe.measure.devices.flows import OpenFlow, Place
-from topoprobe.measure.ends import absent
+from topoprobe.measure.ends import absent, in_pci_order, node_of
 from topoprobe.measure.flows import End, Flow, Work
 from topoprobe.measure.window import Trace
 from topoprobe.records.machine import Nic
@@ -99,9 +100,6 @@ class AdapterFlows:
         """End the threads, each after its perftest."""
         self._stack.close()
 
-    def _adapters(self) -> list[Nic]:
-        return [node for node in self._place.machine.nodes if isinstance(node, Nic)]
-
     def _verbs_device(self, flow: Flow) -> str | None:
         """Return the name by which RDMA knows the adapter, None where it does not.
 
@@ -110,14 +108,17 @@ class AdapterFlows:
         UsageError
             If there is no such adapter.
         """
-        end = _adapter_end(flow)
-        for adapter in self._adapters():
-            for port in adapter.ports:
-                names = (adapter.name, port.name, port.net_interface, port.verbs_device)
-                if end.name in names:
-                    return port.verbs_device
-        known = [f"nic:{adapter.name}" for adapter in self._adapters()]
-        raise absent(str(end), "network adapter", known)
+        end, view = _adapter_end(flow), Machine(self._place.machine)
+        adapter = node_of(view, end)
+        if not isinstance(adapter, Nic):
+            known = [f"nic:{one.name}" for one in in_pci_order(view.all(Nic))]
+            raise absent(str(end), "network adapter", known)
+        named = [
+            port
+            for port in adapter.ports
+            if end.name in (port.name, port.net_interface, port.verbs_device)
+        ]
+        return next((port.verbs_device for port in named or adapter.ports), None)
 
     def _command(self, flow: Flow, measured_s: int) -> Sequence[str]:
         command = [

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from topoprobe.errors import EnvironmentMissing, UsageError
+from topoprobe.machine.view import Machine
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.device import Stream
 from topoprobe.measure.devices.cpu.buffer import fill_bytes
@@ -21,7 +22,7 @@ from topoprobe.measure.devices.storage.scratch import (
     open_scratch,
     scratch_gap,
 )
-from topoprobe.measure.ends import absent
+from topoprobe.measure.ends import absent, in_pci_order, node_of
 from topoprobe.measure.flows import End, Flow, Work
 from topoprobe.records.machine import Nvme
 
@@ -105,13 +106,13 @@ class DriveFlows:
 
     def _folder(self, flow: Flow) -> Path | str:
         """Return a folder on the drive, or why there is none."""
-        drives = [node for node in self._place.machine.nodes if isinstance(node, Nvme)]
-        end = _drive_end(flow)
-        for drive in drives:
-            if end.name in (drive.name, *drive.block_devices):
-                folder = folder_on(drive.block_devices, self._place.scratch)
-                return folder or f"no file system on {end} is mounted where it may be written"
-        raise absent(str(end), "drive", [f"nvme:{drive.name}" for drive in drives])
+        end, view = _drive_end(flow), Machine(self._place.machine)
+        drive = node_of(view, end)
+        if not isinstance(drive, Nvme):
+            known = in_pci_order(view.all(Nvme))
+            raise absent(str(end), "drive", [f"nvme:{one.name}" for one in known])
+        folder = folder_on(drive.block_devices, self._place.scratch)
+        return folder or f"no file system on {end} is mounted where it may be written"
 
     def _file(self, flow: Flow, folder: Path, num_bytes: int) -> ScratchFile:
         def allocate(size: int) -> memoryview:
