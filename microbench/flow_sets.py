@@ -102,16 +102,18 @@ def plan(
         def needed(flow: Flow) -> int:
             return openers[flow.executor.kind].memory_bytes(flow, size_bytes)
 
-        planned = []
-        for flow in _flows_of(runnable):
-            text = str(dataclasses.replace(flow, delay_s=None))
-            planned.append(PlannedSet(text, needed(flow), num_runs * _alone_s(flow, usual_s)))
-        for one in sets:
-            reason = next((gaps[flow] for flow in one.flows if flow in gaps), None)
-            memory_bytes = 0 if reason else sum(map(needed, one.flows))
+        def planned_set(one: FlowSet) -> PlannedSet:
             set_s = num_runs * _window_s(one, usual_s)
-            planned.append(PlannedSet(str(one), memory_bytes, set_s, reason))
-        return Plan(tuple(planned), sum(needed(flow) for flow, _ in seats))
+            reason = next((gaps[flow] for flow in one.flows if flow in gaps), None)
+            if reason is not None:
+                return PlannedSet(str(one), 0, set_s, reason)
+            folders = _scratch_folders(openers, one.flows)
+            return PlannedSet(str(one), sum(map(needed, one.flows)), set_s, None, folders)
+
+        undelayed = [dataclasses.replace(flow, delay_s=None) for flow in _flows_of(runnable)]
+        alone = [FlowSet((flow,)) for flow in undelayed]
+        planned = tuple(planned_set(one) for one in (*alone, *sets))
+        return Plan(planned, sum(needed(flow) for flow, _ in seats))
 
 
 def seconds(sets: Sequence[FlowSet], num_samples: int, suite: str) -> float:
@@ -160,7 +162,9 @@ class _Stage:
         for (flow, occurrence), index in seats.items():
             if flow in refused:
                 continue
-            self._context.progress(f"preparing {flow}")
+            folders = _scratch_folders(self._openers, (flow,))
+            files = "".join(f", with files in {folder}" for folder in folders)
+            self._context.progress(f"preparing {flow}{files}")
             try:
                 self._opened[flow, occurrence] = self._openers[flow.executor.kind].open(
                     flow, index, self._size_bytes
@@ -276,6 +280,12 @@ def _fitting_bytes(openers: Openers, seats: Collection[_Seat], room_bytes: int) 
                 f"{format_bytes(room_bytes)} may be used; give smaller sizes."
             )
         size_bytes //= 2
+
+
+def _scratch_folders(openers: Openers, flows: Sequence[Flow]) -> tuple[str, ...]:
+    """Return where flows write files, each folder once."""
+    folders = [openers[flow.executor.kind].scratch_folder(flow) for flow in flows]
+    return tuple(dict.fromkeys(str(folder) for folder in folders if folder is not None))
 
 
 def _limited(flow: Flow, member: OpenFlow) -> tuple[Lane, ...]:

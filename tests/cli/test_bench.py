@@ -22,6 +22,7 @@ from topoprobe.machine.sources.scan import make_up
 from topoprobe.measure.benchmark import Context, GpuChoice, Outcome
 from topoprobe.measure.devices.cpu.device import available_cpus
 from topoprobe.measure.devices.cpu.exclusive import LinuxScheduler
+from topoprobe.measure.devices.session import scratch_parent
 from topoprobe.measure.series import Quantity, Trial, collect
 from topoprobe.measure.statistics import steady_values
 from topoprobe.records.base import Status
@@ -175,6 +176,15 @@ def test_bench_dry_run_tells_the_memory_that_all_flows_hold_at_once(bench: Bench
     assert "with 48.0 MiB of memory" in out.splitlines()[0]
     _, out, _ = bench("--dry-run", "--flow", f"core:{CPU} -> core:{CPU} via cpu, work=gemm")
     assert "with 3.00 MiB of memory" in out.splitlines()[0]
+
+
+def test_bench_dry_run_tells_where_scratch_files_are(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topoprobe.measure.devices.cpu.executors.scratch_gap", lambda *told: None)
+    _, out, _ = bench("--dry-run", "--flow", f"core:{CPU} -> host:0 via cpu, work=disk")
+    last = out.splitlines()[-1]
+    assert last.endswith(f", scratch files in {scratch_parent()} (removed afterwards)")
 
 
 def test_bench_dry_run_of_one_flow_counts_its_delay(bench: Bench) -> None:

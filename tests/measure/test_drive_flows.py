@@ -102,6 +102,10 @@ def test_drive_that_is_not_mounted_says_so(
     assert "is mounted where it may be written" in (flows.missing(flow(READ)) or "")
 
 
+def test_drive_flow_tells_where_its_files_are(flows: DriveFlows, tmp_path: Path) -> None:
+    assert flows.scratch_folder(flow(READ)) == tmp_path
+
+
 def test_drive_may_be_named_by_its_number(flows: DriveFlows) -> None:
     assert flows.missing(flow("nvme:0 -> host:0 via nvme")) is None
 

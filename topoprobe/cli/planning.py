@@ -141,9 +141,9 @@ def plan_lines(plan: BenchPlan, offered: Sequence[str]) -> list[str]:
     for one in plan.benchmarks:
         how = f"skipped: {one.missing}" if one.missing else _time(plan, one)
         lines.append(f"  {one.name}: {how}")
-        for each in _together(one.sets):
-            need = each.missing or f"{format_bytes(each.memory_bytes)}, {_duration(each.seconds)}"
-            lines.append(f"    {each.flows}: {need}")
+        lines += [
+            f"    {each.flows}: {each.missing or _need(each)}" for each in _together(one.sets)
+        ]
     return lines
 
 
@@ -177,6 +177,13 @@ def _planned(
     # To open what the sets need takes its time too, of which the quick suite's knows.
     seconds = max(benchmark.seconds, sum(one.seconds for one in runnable))
     return Planned(benchmark.name, seconds, None, plan.memory_bytes, plan.sets)
+
+
+def _need(one: PlannedSet) -> str:
+    text = f"{format_bytes(one.memory_bytes)}, {_duration(one.seconds)}"
+    if one.scratch_folders:
+        text += f", scratch files in {', '.join(one.scratch_folders)} (removed afterwards)"
+    return text
 
 
 def _limited_s(plan: BenchPlan) -> float:

@@ -169,12 +169,15 @@ class PlannedSet:
         Of all its runs.
     missing : str or None
         Why it cannot run here.
+    scratch_folders : tuple of str
+        Where it writes files, which are gone afterwards.
     """
 
     flows: str
     memory_bytes: int
     seconds: float
     missing: str | None = None
+    scratch_folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

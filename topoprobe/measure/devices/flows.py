@@ -84,6 +84,9 @@ class FlowOpener(Protocol):
     def memory_bytes(self, flow: Flow, size_bytes: int) -> int:
         """Return the host memory that it takes; `size_bytes` is for a flow that names no size."""
 
+    def scratch_folder(self, flow: Flow) -> Path | None:
+        """Return where it writes files, gone afterwards; None for a flow that writes none."""
+
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
         """Make a flow ready to run: memory allocated and touched, kernels loaded.
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from topoprobe.errors import MeasurementFailed, UsageError
 from topoprobe.machine.view import Machine
@@ -78,6 +79,10 @@ class AdapterFlows:
     def memory_bytes(self, flow: Flow, size_bytes: int) -> int:
         """Return the memory of perftest's buffers at both ends."""
         return 2 * (flow.txn_bytes or _MESSAGE_BYTES)
+
+    def scratch_folder(self, flow: Flow) -> Path | None:
+        """Return None: nothing is written to files."""
+        return None
 
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
         """Prepare to run perftest once in every run of the set."""

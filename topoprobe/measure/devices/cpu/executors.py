@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,10 @@ class CpuFlows:
             Work.DISK: flow.chunk_bytes or _DISK_BLOCK_BYTES,
         }.get(flow.work, _NUM_BUFFERS.get(flow.work, 0) * (flow.size_bytes or size_bytes))
         return each_bytes * (flow.executor.count or 1)
+
+    def scratch_folder(self, flow: Flow) -> Path | None:
+        """Return the folder of a disk flow's file."""
+        return self._scratch if flow.work is Work.DISK else None
 
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
         """Start its threads and let each touch its own memory.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
@@ -90,6 +91,10 @@ class GpuFlows:
         """Return the memory of the host that it takes, all of it pinned."""
         ends = (flow.source, flow.destination)
         return sum(flow.size_bytes or size_bytes for end in ends if end.kind == "host")
+
+    def scratch_folder(self, flow: Flow) -> Path | None:
+        """Return None: nothing is written to files."""
+        return None
 
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
         """Reserve and fill its buffers, and move them once to see that all arrives.

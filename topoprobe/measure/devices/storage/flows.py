@@ -73,6 +73,11 @@ class DriveFlows:
         """Return the memory of the requests; the files lie on the drive."""
         return NUM_REQUESTS * (flow.txn_bytes or _REQUEST_BYTES)
 
+    def scratch_folder(self, flow: Flow) -> Path | None:
+        """Return the folder on the drive that its files are written in."""
+        folder = self._folder(flow)
+        return folder if isinstance(folder, Path) else None
+
     def open(self, flow: Flow, index: int, size_bytes: int) -> OpenFlow:
         """Write the files and start their threads.
 
