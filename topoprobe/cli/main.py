@@ -16,8 +16,8 @@ from topoprobe.cli.output import FULL, forget_stdout
 from topoprobe.errors import TopoprobeError, UsageError
 
 COMMANDS = (
-    "profile", "scan", "doctor", "bench", "calibrate", "simulate", "run", "report", "compare",
-    "schema",
+    "profile", "scan", "doctor", "bench", "calibrate", "predict", "simulate", "run", "report",
+    "compare", "schema",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from topoprobe.machine.sources.scan import make_up
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import parse_flow_set
 from topoprobe.model.fabric.machines import MachineFabric
-from topoprobe.model.fabric.ways import Way
+from topoprobe.model.fabric.ways import PlacedFlow
 
 
 def made_up(text: str) -> Machine:
@@ -15,9 +15,9 @@ def made_up(text: str) -> Machine:
     return Machine(document)
 
 
-def way(fabric: MachineFabric, text: str) -> Way:
+def way(fabric: MachineFabric, text: str) -> PlacedFlow:
     (flow,) = parse_flow_set(text).flows
-    return fabric.way(flow, "flow")
+    return fabric.place(flow, "flow")
 
 
 def rate_alone(fabric: MachineFabric, text: str) -> float:

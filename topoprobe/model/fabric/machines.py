@@ -11,7 +11,7 @@ from topoprobe.measure.ends import in_pci_order, node_of
 from topoprobe.measure.flows import End, Flow
 from topoprobe.model.fabric.capacities import Capacities, capacities_of
 from topoprobe.model.fabric.resource import Resource
-from topoprobe.model.fabric.ways import Place, Trip, Way, way_of
+from topoprobe.model.fabric.ways import PlacedFlow, Site, Trip, placed_flow
 from topoprobe.records.base import Missing
 from topoprobe.records.calibration import CalibrationDocument
 from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme
@@ -24,7 +24,7 @@ class FlowFabric(Protocol):
     def resources(self) -> Mapping[str, Resource]:
         """What flows share, by id."""
 
-    def way(self, flow: Flow, flow_id: str) -> Way:
+    def place(self, flow: Flow, flow_id: str) -> PlacedFlow:
         """Return how a flow goes.
 
         Raises
@@ -60,14 +60,14 @@ class MachineFabric:
     ) -> None:
         self.machine = machine
         self.capacities = capacities or capacities_of(machine, calibration)
-        self._place = Place(machine, self.capacities)
+        self._site = Site(machine, self.capacities)
 
     @property
     def resources(self) -> Mapping[str, Resource]:
         """What flows share, by id."""
         return self.capacities.resources
 
-    def way(self, flow: Flow, flow_id: str) -> Way:
+    def place(self, flow: Flow, flow_id: str) -> PlacedFlow:
         """Return how a flow goes.
 
         Raises
@@ -84,7 +84,7 @@ class MachineFabric:
         source, destination = (
             resolve(self.machine, end) for end in (flow.source, flow.destination)
         )
-        return way_of(self._place, Trip(flow_id, flow, source, destination))
+        return placed_flow(self._site, Trip(flow_id, flow, source, destination))
 
     def words(self, resource_id: str) -> str:
         """Return what people call a resource."""

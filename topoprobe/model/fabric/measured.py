@@ -13,7 +13,7 @@ from topoprobe.model.fabric.payloads import (
     pcie_payload_bytes,
 )
 from topoprobe.model.fabric.resource import BYTE_FAIR, Resource, Sharing
-from topoprobe.records.base import Estimate
+from topoprobe.records.base import Estimate, Source
 from topoprobe.records.calibration import CalibrationDocument, DeviceCalibration
 from topoprobe.records.machine import LinkKind, Numa, Nvme, PciNode
 
@@ -46,7 +46,7 @@ def measured_resources(
 def _links(
     machine: Machine, nominal: Mapping[str, Resource], calibration: CalibrationDocument
 ) -> Iterator[Resource]:
-    """Yield links with the headers of the copies that measured them."""
+    """Yield links with the headers of the copies that measured them; nominal ones tell no more."""
     links = {link.id: link for link in machine.document.links}
     for one in calibration.links:
         link = links.get(one.link)
@@ -64,7 +64,7 @@ def _links(
             ("b_to_a", one.b_to_a_bytes_per_s, WRITE_HEADER_BYTES),
         ):
             known = nominal.get(f"{link.wire}:{direction}")
-            if rate is not None and known is not None:
+            if rate is not None and rate.source is not Source.NOMINAL and known is not None:
                 yield _with(known, rate, (payload + header) / payload)
 
 

@@ -31,7 +31,7 @@ _UNLIMITED = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class PlacedFlow:
     """A flow on a machine, in the terms of the fabric.
 
     Attributes
@@ -49,7 +49,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Site:
     """A machine with what it shares: where ways are found."""
 
     machine: Machine
@@ -66,10 +66,10 @@ class Trip:
     destination: AnyNode
 
 
-Provider = Callable[[Place, Trip], Way]
+Provider = Callable[[Site, Trip], PlacedFlow]
 
 
-def way_of(place: Place, trip: Trip) -> Way:
+def placed_flow(site: Site, trip: Trip) -> PlacedFlow:
     """Return the way of a flow.
 
     Raises
@@ -83,18 +83,18 @@ def way_of(place: Place, trip: Trip) -> Way:
             f"The fabric does not know how {trip.flow.executor} moves {trip.flow}; expected one of "
             f"{', '.join(PROVIDERS)}."
         )
-    return provider(place, trip)
+    return provider(site, trip)
 
 
-def _by_copy_engine(place: Place, trip: Trip) -> Way:
+def _by_copy_engine(site: Site, trip: Trip) -> PlacedFlow:
     """Find the way of a copy engine: it reads from a host, and writes to a host and to peers."""
     gpu = _gpu(trip)
     is_read = not isinstance(trip.source, Gpu)
-    transfer = _transfer(place, trip, gpu, is_read)
-    crossing = cross(place.machine, place.capacities, transfer)
+    transfer = _transfer(site, trip, gpu, is_read)
+    crossing = cross(site.machine, site.capacities, transfer)
     engine = "in" if is_read else "within" if trip.source == trip.destination else "out"
     use = Use(f"engine:{gpu.id}:{engine}", 1.0)
-    if use.resource not in place.capacities.resources:
+    if use.resource not in site.capacities.resources:
         unknown = (*crossing.unknown, use.resource)
         return _way(trip, replace(crossing, unknown=unknown), transfer)
     # It stands between the GPU's memory and its wires.
@@ -103,31 +103,31 @@ def _by_copy_engine(place: Place, trip: Trip) -> Way:
     return _way(trip, replace(crossing, along=along), transfer)
 
 
-def _by_kernel(place: Place, trip: Trip) -> Way:
+def _by_kernel(site: Site, trip: Trip) -> PlacedFlow:
     """Find the way of a kernel: packets of a cache line, and no more reads than it can ask for."""
     gpu = _gpu(trip)
     is_read = not isinstance(trip.source, Gpu)
-    sent = _transfer(place, trip, gpu, is_read)
+    sent = _transfer(site, trip, gpu, is_read)
     transfer = replace(
         sent,
         payload_bytes=min(sent.payload_bytes, KERNEL_PAYLOAD_BYTES),
         request_bytes=min(sent.request_bytes, KERNEL_PAYLOAD_BYTES),
         nvlink_payload_bytes=min(sent.nvlink_payload_bytes, KERNEL_PAYLOAD_BYTES),
     )
-    crossing = cross(place.machine, place.capacities, transfer)
-    is_over_pcie = bool(links_between(place.machine, trip.source.id, trip.destination.id))
+    crossing = cross(site.machine, site.capacities, transfer)
+    is_over_pcie = bool(links_between(site.machine, trip.source.id, trip.destination.id))
     in_flight = KERNEL_READS_BYTES if is_read and is_over_pcie else _UNLIMITED
     return _way(trip, crossing, transfer, in_flight)
 
 
-def _by_network(place: Place, trip: Trip) -> Way:
+def _by_network(site: Site, trip: Trip) -> PlacedFlow:
     """Find the way of a NIC: it writes what arrives, and reads what goes to the network."""
-    return _by_device(place, trip, Nic)
+    return _by_device(site, trip, Nic)
 
 
-def _by_drive(place: Place, trip: Trip) -> Way:
+def _by_drive(site: Site, trip: Trip) -> PlacedFlow:
     """Find the way of a drive: it writes what is read from it, and reads the rest."""
-    return _by_device(place, trip, Nvme)
+    return _by_device(site, trip, Nvme)
 
 
 PROVIDERS: dict[ExecutorKind, Provider] = {
@@ -138,26 +138,26 @@ PROVIDERS: dict[ExecutorKind, Provider] = {
 }
 
 
-def _by_device(place: Place, trip: Trip, kind: type[Nic] | type[Nvme]) -> Way:
+def _by_device(site: Site, trip: Trip, kind: type[Nic] | type[Nvme]) -> PlacedFlow:
     ends = [trip.source, trip.destination]
     device = next((end for end in ends if isinstance(end, kind)), None)
     if device is None:
         name = trip.flow.executor.kind
         raise ModelError(f"{trip.flow} names no {name} to move it; expected one at an end.")
-    transfer = _transfer(place, trip, device, is_read=trip.destination == device)
-    return _way(trip, cross(place.machine, place.capacities, transfer), transfer)
+    transfer = _transfer(site, trip, device, is_read=trip.destination == device)
+    return _way(trip, cross(site.machine, site.capacities, transfer), transfer)
 
 
-def _transfer(place: Place, trip: Trip, mover: PciNode, is_read: bool) -> Transfer:
+def _transfer(site: Site, trip: Trip, mover: PciNode, is_read: bool) -> Transfer:
     """Return a flow's packets: as large as may be, unless its transactions are smaller."""
     if trip.flow.work is not Work.MEMCPY:
         raise ModelError(
             f"{trip.flow.executor} copies, and {trip.flow} asks for {trip.flow.work}; leave out "
             "work=."
         )
-    links = links_between(place.machine, trip.source.id, trip.destination.id)
+    links = links_between(site.machine, trip.source.id, trip.destination.id)
     most = (
-        pcie_payload_bytes(place.machine, links, mover),
+        pcie_payload_bytes(site.machine, links, mover),
         request_bytes(mover),
         NVLINK_PAYLOAD_BYTES,
     )
@@ -175,7 +175,7 @@ def _transfer(place: Place, trip: Trip, mover: PciNode, is_read: bool) -> Transf
 
 def _way(
     trip: Trip, crossing: Crossing, transfer: Transfer, in_flight_bytes: float = _UNLIMITED
-) -> Way:
+) -> PlacedFlow:
     cap, reason = _UNLIMITED, ""
     if in_flight_bytes < _UNLIMITED:
         cap = in_flight_bytes / crossing.round_trip_s
@@ -199,7 +199,7 @@ def _way(
         outstanding_bytes=in_flight_bytes,
         cap_bytes_per_s=cap,
     )
-    return Way(demand, crossing.unknown, reason)
+    return PlacedFlow(demand, crossing.unknown, reason)
 
 
 def _gpu(trip: Trip) -> Gpu:

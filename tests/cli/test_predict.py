@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.model.calibration.samples import results
+from topoprobe.cli.main import main
+from topoprobe.machine.sources.scan import make_up
+from topoprobe.records.base import Estimate, Source, Tool
+from topoprobe.records.calibration import CalibrationDocument, LinkCalibration
+from topoprobe.records.documents import encode
+from topoprobe.records.machine import MachineDocument
+
+Command = Callable[..., tuple[int, str, str]]
+THREE = "host:0 > gpu:0 via ce | host:0 > gpu:1 via ce | nic:0 > gpu:0, txn=128"
+
+
+@pytest.fixture
+def predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command in this process; return exit code, stdout, stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["topoprobe", "predict", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def machine(text: str) -> MachineDocument:
+    document = make_up(text)
+    assert document is not None
+    return document
+
+
+def measured(text: str, rate: float) -> CalibrationDocument:
+    """Calibration in which one GPU's copies from the host were timed."""
+    document = machine(text)
+    link = next(link for link in document.links if link.b.startswith("gpu"))
+    estimate = Estimate(
+        value=rate, low=rate, high=rate, source=Source.MEASURED, n=9, evidence="timed copies"
+    )
+    return CalibrationDocument(
+        tool=Tool(tool_version="1"),
+        machine=document,
+        links=(LinkCalibration(link=link.id, a_to_b_bytes_per_s=estimate),),
+    )
+
+
+def test_predict_first_says_who_is_slowed_and_last_what_comes_next(predict: Command) -> None:
+    code, out, err = predict("hgx-h100", "--flows", THREE)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].startswith("2 of 3 flows are slowed; flow 3 most, by x2.68: cap or delay")
+    assert "one packet of each port in turn: 128 bytes of this one, 256 of the others" in out
+    assert lines[-1] == "nominal capacity: 63.0 GB/s after line encoding x 0.95 [pcie-bench]"
+    assert err.startswith("next: topoprobe bench --flows 'host:0 -> gpu:0 via ce |")
+
+
+def test_predict_json_has_the_shape_that_scripts_rely_on(predict: Command) -> None:
+    code, out, _ = predict("hgx-h100", "--flow", THREE, "--json", "--quiet")
+    document = json.loads(out)
+    assert code == 0
+    assert set(document["flows"][0]) == {
+        "src", "dst", "executor", "rate_bytes_per_s", "solo_bytes_per_s", "slowdown", "bottleneck",
+        "why",
+    }  # fmt: skip
+    assert [one["executor"] for one in document["flows"]] == ["ce", "ce", "nic"]
+    rates = [one["rate_bytes_per_s"] / 1e9 for one in document["flows"]]
+    # Equal packets per second on the wire of gpu:0, whose headers are 20 and 24 bytes.
+    assert rates[0] == pytest.approx(2 * rates[2])
+    assert rates[0] * 276 / 256 + rates[2] * 152 / 128 == pytest.approx(59.86, rel=1e-3)
+    assert document["aggregate_bytes_per_s"] == pytest.approx(sum(rates) * 1e9)
+    assert 0 < document["wire_jain_ratio"] < document["jain_ratio"] < 1
+    assert document["bottlenecks"][0]["source"] == "nominal"
+
+
+def test_predict_by_transactions_agrees_with_the_fluid_model(predict: Command) -> None:
+    rates = []
+    for model in ("fluid", "transactions"):
+        _, out, _ = predict("hgx-h100", "--flows", THREE, "--model", model, "--json")
+        document = json.loads(out)
+        assert document["model"] == model
+        rates.append([one["rate_bytes_per_s"] for one in document["flows"]])
+    assert rates[0] == pytest.approx(rates[1], rel=0.01)
+
+
+def test_predict_of_a_calibration_starts_from_what_was_measured(
+    predict: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(encode(measured("socket: gpu(a100)", 24.1e9)))
+    code, out, _ = predict(str(path), "--flows", "host:0 > gpu:0")
+    assert code == 0
+    assert "24.1 GB/s of 24.1 GB/s alone" in out
+    assert "measured capacity: timed copies" in out
+
+
+def test_predict_of_a_machine_document_and_of_its_name_are_alike(
+    predict: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "machine.json"
+    path.write_bytes(encode(machine("hgx-h100")))
+    assert predict(str(path), "--flows", THREE)[1] == predict("hgx-h100", "--flows", THREE)[1]
+
+
+def test_predict_without_contention_says_so(predict: Command) -> None:
+    _, out, _ = predict("hgx-h100", "--flow", "host:0 > gpu:0", "--flow", "host:1 > gpu:4")
+    assert out.startswith("No flow slows another one")
+    assert "slower" not in out
+
+
+def test_predict_tells_what_it_assumes(predict: Command) -> None:
+    _, out, _ = predict("8x4090", "--flows", "host:0 > gpu:0")
+    assert "taken not to limit: memory:numa:0, the catalogue has no memory bandwidth" in out
+
+
+def test_predict_of_a_pod_goes_over_the_network(predict: Command) -> None:
+    flows = "h0/gpu:0 > h3/gpu:0 | h1/gpu:0 > h3/gpu:0"
+    code, out, err = predict("4 x hgx-h100 : rail 400gb", "--flows", flows)
+    assert code == 0
+    assert "shares the network port of nic:mlx5_0, inwards of h3 (48.0 GB/s) with flow 2" in out
+    assert "--model transactions" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hgx-h100"], "There are no flows to predict; add --flows"),
+        (["hgx-h100", "--flows", THREE, "--model", "exact"], "expected fluid or transactions"),
+        (["hgx-h100", "--flows", "host:0 > gpu:9"], "has no gpu:9; it has gpu:0 to gpu:7"),
+        (["hgx-h100", "--flows", "host:0 > gpu:0, size=-1"], "column 22: found '-1'"),
+        (["hgx-h100", "--flows", "h0/host:0 > h0/gpu:0"], "names host 0, and this is one machine"),
+        (["hgx-h1000", "--flows", THREE], "did you mean hgx-h100?"),
+        (["2 x hgx-h100 : rail 0gb", "--flows", THREE], "Pod, column 21"),
+        (["2 x hgx-h100 : rail", "--flows", THREE], "does not say of which host"),
+    ],
+)
+def test_predict_refuses_bad_input_in_a_sentence(
+    predict: Command, arguments: list[str], message: str
+) -> None:
+    code, out, err = predict(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_predict_refuses_a_calibration_of_another_machine(predict: Command, tmp_path: Path) -> None:
+    strange = CalibrationDocument(
+        tool=Tool(tool_version="1"),
+        machine=machine("socket: gpu(a100)"),
+        links=measured("hgx-h100", 1e9).links,
+    )
+    path = tmp_path / "strange.json"
+    path.write_bytes(encode(strange))
+    code, _, err = predict(str(path), "--flows", "host:0 > gpu:0")
+    assert code == 2
+    assert "give a calibration of this machine" in err
+
+
+def test_predict_refuses_results_and_tells_how_to_calibrate(
+    predict: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(encode(results()))
+    code, _, err = predict(str(path), "--flows", "host:0 > gpu:0")
+    assert code == 2
+    assert f"topoprobe calibrate {path}" in err
