@@ -7,11 +7,7 @@ from dataclasses import replace
 
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
-from topoprobe.model.fabric.payloads import (
-    COMPLETION_HEADER_BYTES,
-    WRITE_HEADER_BYTES,
-    pcie_payload_bytes,
-)
+from topoprobe.model.fabric.payloads import packets_on, pcie_payload_bytes, request_bytes
 from topoprobe.model.fabric.resource import BYTE_FAIR, Resource, Sharing
 from topoprobe.records.base import Estimate, Source
 from topoprobe.records.calibration import CalibrationDocument, DeviceCalibration
@@ -58,14 +54,17 @@ def _links(
         if link.kind is not LinkKind.PCIE:
             continue
         node = machine.node(link.b)
-        payload = pcie_payload_bytes(machine, [link.id], node) if isinstance(node, PciNode) else 256
-        for direction, rate, header in (
-            ("a_to_b", one.a_to_b_bytes_per_s, COMPLETION_HEADER_BYTES),
-            ("b_to_a", one.b_to_a_bytes_per_s, WRITE_HEADER_BYTES),
+        if not isinstance(node, PciNode):
+            continue
+        payload, request = pcie_payload_bytes(machine, [link.id], node), request_bytes(node)
+        packets = packets_on(link, payload, request)
+        for direction, rate, per_byte in (
+            ("a_to_b", one.a_to_b_bytes_per_s, packets.per_byte_read(request)),
+            ("b_to_a", one.b_to_a_bytes_per_s, packets.per_byte_written(payload)),
         ):
             known = nominal.get(f"{link.wire}:{direction}")
             if rate is not None and rate.source is not Source.NOMINAL and known is not None:
-                yield _with(known, rate, (payload + header) / payload)
+                yield _with(known, rate, per_byte)
 
 
 def _device(machine: Machine, device: DeviceCalibration) -> Iterator[Resource]:

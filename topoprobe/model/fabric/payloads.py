@@ -1,4 +1,4 @@
-"""How many bytes one packet of a transfer carries, and what its headers add."""
+"""How many bytes one packet of a transfer carries, and what a link's packets are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from topoprobe.machine.pcie import generation_of
 from topoprobe.machine.view import Machine
+from topoprobe.model.fabric import packets
 from topoprobe.records.machine import Gpu, Link, PciNode
 
 PCIE_PAYLOAD_BYTES = 256
@@ -18,13 +19,6 @@ are published), although 256 are set: a fitted figure, see docs/model.md."""
 REQUEST_BYTES = 512
 """What one read request asks for, unless the function's configuration tells."""
 
-WRITE_HEADER_BYTES = 24
-"""Framing, sequence number, CRC and header of a write with a 64-bit address, and of a read
-request [pcie-base]."""
-
-COMPLETION_HEADER_BYTES = 20
-"""The same of a completion [pcie-base]."""
-
 KERNEL_PAYLOAD_BYTES = 128
 """A GPU's kernel asks for a cache line at once [min2020]."""
 
@@ -35,7 +29,8 @@ NVLINK_HEADER_BYTES = 16
 """One flit; 256 and 128 bytes of payload then differ as copies by engine and kernel do
 [h800-nvbandwidth]."""
 
-_LAST_EARLY_GENERATION = 4
+LAST_FRAMED = 5
+_LAST_EARLY = 4
 
 
 def pcie_payload_bytes(machine: Machine, ways: Iterable[str], mover: PciNode) -> int:
@@ -64,12 +59,30 @@ def pcie_payload_bytes(machine: Machine, ways: Iterable[str], mover: PciNode) ->
     return payload
 
 
+def packets_on(
+    link: Link, payload_bytes: int = PCIE_PAYLOAD_BYTES, request_bytes: int = REQUEST_BYTES
+) -> packets.Link:
+    """Return a link of a machine as packets see it; of the fifth generation unless told."""
+    generation = _generation(link)
+    return packets.Link(
+        generation=LAST_FRAMED if generation is None else generation,
+        num_lanes=1,
+        max_payload_bytes=payload_bytes,
+        max_read_bytes=request_bytes,
+    )
+
+
 def request_bytes(mover: PciNode) -> int:
     """Return what a device asks for with one read request."""
     return mover.max_read_request_bytes or REQUEST_BYTES
 
 
 def _is_early(link: Link) -> bool:
+    generation = _generation(link)
+    return generation is not None and generation <= _LAST_EARLY
+
+
+def _generation(link: Link) -> int | None:
     capability = link.nominal or link.current
-    generation = generation_of(capability.transfers_per_s) if capability is not None else None
-    return generation is not None and generation.number <= _LAST_EARLY_GENERATION
+    found = generation_of(capability.transfers_per_s) if capability is not None else None
+    return None if found is None else found.number

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from topoprobe.machine.view import Machine
 from topoprobe.machine.view import Resource as Crossed
+from topoprobe.model.fabric import packets
 from topoprobe.model.fabric.capacities import Capacities
 from topoprobe.model.fabric.demand import Use
-from topoprobe.model.fabric.payloads import (
-    COMPLETION_HEADER_BYTES,
-    NVLINK_HEADER_BYTES,
-    WRITE_HEADER_BYTES,
-)
+from topoprobe.model.fabric.payloads import NVLINK_HEADER_BYTES, packets_on
 from topoprobe.model.fabric.places import MEMORY_S
 from topoprobe.model.fabric.wires import HOP_S, SOCKET_HOP_S
 from topoprobe.records.machine import Gpu, LinkKind, Nic, Numa, Nvme
@@ -80,8 +77,14 @@ def cross(machine: Machine, capacities: Capacities, transfer: Transfer) -> Cross
         *_between(machine, transfer.source, transfer.destination),
         _end(machine, transfer.destination, is_source=False),
     ]
-    along = list(_along(capacities, transfer, crossed))
-    beside = list(_requests(transfer, crossed)) if transfer.is_read else []
+    links = {link.id: link for link in machine.document.links}
+    pcie = {
+        one.id: packets_on(links[one.link], transfer.payload_bytes, transfer.request_bytes)
+        for one in crossed
+        if one.kind is LinkKind.PCIE and one.link is not None
+    }
+    along = list(_along(capacities, transfer, crossed, pcie))
+    beside = list(_requests(transfer, crossed, pcie)) if transfer.is_read else []
     known = capacities.resources
     return Crossing(
         along=tuple(use for use in along if use.resource in known),
@@ -128,14 +131,20 @@ def _end(machine: Machine, node_id: str, *, is_source: bool) -> Crossed:
     return Crossed(f"{kind}:{node_id}", "memory", None, None)
 
 
-def _along(capacities: Capacities, transfer: Transfer, crossed: list[Crossed]) -> Iterator[Use]:
+def _along(
+    capacities: Capacities,
+    transfer: Transfer,
+    crossed: list[Crossed],
+    pcie: Mapping[str, packets.Link],
+) -> Iterator[Use]:
     """Yield the uses of the payload, in order; only the memory at the end is written."""
     last = len(crossed) - 1
     for place, one in enumerate(crossed):
         per_byte = one.share
-        if one.kind is LinkKind.PCIE:
-            header = COMPLETION_HEADER_BYTES if transfer.is_read else WRITE_HEADER_BYTES
-            per_byte *= (transfer.payload_bytes + header) / transfer.payload_bytes
+        if one.id in pcie and transfer.is_read:
+            per_byte *= pcie[one.id].per_byte_read(transfer.request_bytes)
+        elif one.id in pcie:
+            per_byte *= pcie[one.id].per_byte_written(transfer.payload_bytes)
         elif one.kind is LinkKind.NVLINK:
             payload = transfer.nvlink_payload_bytes
             per_byte *= (payload + NVLINK_HEADER_BYTES) / payload
@@ -144,12 +153,14 @@ def _along(capacities: Capacities, transfer: Transfer, crossed: list[Crossed]) -
         yield Use(one.id, per_byte)
 
 
-def _requests(transfer: Transfer, crossed: list[Crossed]) -> Iterator[Use]:
+def _requests(
+    transfer: Transfer, crossed: list[Crossed], pcie: Mapping[str, packets.Link]
+) -> Iterator[Use]:
     """Yield what read requests take of the PCIe links, the other way round."""
     for one in reversed(crossed):
-        if one.kind is LinkKind.PCIE:
+        if one.id in pcie:
             wire, _, direction = one.id.rpartition(":")
-            per_byte = one.share * WRITE_HEADER_BYTES / transfer.request_bytes
+            per_byte = one.share * pcie[one.id].per_byte_requested(transfer.request_bytes)
             yield Use(f"{wire}:{_DIRECTIONS[direction]}", per_byte)
 
 

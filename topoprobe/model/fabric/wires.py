@@ -11,13 +11,16 @@ from topoprobe.machine.view import Machine
 from topoprobe.model.catalogue.processors import NominalProcessor, find_processor
 from topoprobe.model.fabric.described import Described
 from topoprobe.model.fabric.names import called
-from topoprobe.model.fabric.payloads import NVLINK_HEADER_BYTES, NVLINK_PAYLOAD_BYTES
+from topoprobe.model.fabric.packets import EFFICIENCY, FLIT_EFFICIENCY
+from topoprobe.model.fabric.payloads import (
+    LAST_FRAMED,
+    NVLINK_HEADER_BYTES,
+    NVLINK_PAYLOAD_BYTES,
+    packets_on,
+)
 from topoprobe.model.fabric.resource import BYTE_FAIR, PER_TRANSACTION, Resource
 from topoprobe.records.machine import Gpu, Link, LinkKind, Numa, Package, PcieSwitch
 from topoprobe.units import format_rate
-
-PCIE_RATIO = 0.95
-"""What acknowledgements, flow control and skip symbols leave [pcie-bench]."""
 
 HOP_S = 100e-9
 """One PCIe link with the port or switch at its end: the two crossings of a 64-byte read at a root
@@ -70,8 +73,11 @@ def _pcie(machine: Machine, link: Link, direction: _Direction) -> Described:
     rate = _rate(link)
     if rate is None:
         return Described(f"{link.wire}:{direction}", words, None, "no source tells its rate")
-    evidence = f"{format_rate(rate)} after line encoding x {PCIE_RATIO} [pcie-bench]"
-    return _known(link, direction, words, rate * PCIE_RATIO, evidence)
+    is_framed = packets_on(link).generation <= LAST_FRAMED
+    left = EFFICIENCY if is_framed else FLIT_EFFICIENCY
+    source = "[pcie-bench]" if is_framed else "[pcie-base]"
+    evidence = f"{format_rate(rate)} after line encoding x {left:.3g} {source}"
+    return _known(link, direction, words, rate * left, evidence)
 
 
 def _direct(machine: Machine, link: Link, direction: _Direction) -> Described:
