@@ -140,6 +140,27 @@ def test_unlike_destinations_do_not_block_each_other() -> None:
     assert slow + fast == pytest.approx(GEN5.write_bytes_per_s(256), rel=NEAR)
 
 
+def test_streams_without_credit_keep_their_shares_beside_one_that_flows() -> None:
+    resources = [wire("shared"), Resource("slow", "pcie", 1e9), wire("other")]
+    flows = [writer(f"f{at}", size, ["shared", "slow"]) for at, size in enumerate((256, 64, 256))]
+    flows.append(writer("passing", 256, ["shared", "other"]))
+    got = rates(resources, flows, duration_s=400e-6)
+    total = 1e9 / (280 + 88 + 280)
+    expected = [256 * total, 64 * total, 256 * total]
+    assert got[:3] == pytest.approx(expected, rel=NEAR)
+
+
+def test_streams_that_part_later_share_by_packets_where_they_meet() -> None:
+    resources = [wire(name) for name in ("first", "a", "b")]
+    resources.append(Resource("narrow", "pcie", 10e9))
+    flows = [
+        writer("f", 256, ["first", "narrow", "a"]),
+        writer("g", 64, ["first", "narrow", "b"]),
+    ]
+    big, little = rates(resources, flows, duration_s=400e-6)
+    assert big / little == pytest.approx(4.0, rel=NEAR)
+
+
 def test_small_buffer_throttles_a_long_link() -> None:
     resources = [wire("first", latency_s=1e-6), wire("second")]
     got = simulate_transactions(

@@ -12,7 +12,8 @@ part that the others cannot take.
 Arbiters compare one number per port. The fair ones keep a virtual time, by which a port advances
 with each packet by its cost over the port's weight: costs of 1 give round robin, wire bytes the
 byte-fair shares of deficit round robin [goyal1997]. A port that had nothing to send resumes at the
-time of the one last served. The others serve what arrived first.
+time of the one last served. One that had no credit meanwhile resumes as far from it as it was, so
+that ports which wait for the same credit keep their order. The others serve what arrived first.
 
 It is one function, over lists as over arrays, because a compiler of functions takes it as it is.
 """
@@ -25,6 +26,8 @@ from typing import NamedTuple, TypeAlias
 
 NEVER = 2**62
 """Later than any time, in femtoseconds."""
+# A port has nothing to send, or only what has no credit, or something to send.
+IDLE, BLOCKED, READY = 0, 1, 2
 
 
 class Plan(NamedTuple):
@@ -75,6 +78,7 @@ class Counts(NamedTuple):
     server_busy: Sequence[int]  # time in the window
     queue_peak: Sequence[int]  # bytes in use
     pool_peak: Sequence[int]
+    pool_left: Sequence[int]  # bytes in use at the end
 
 
 Loop: TypeAlias = Callable[[Plan, int, int], Counts]
@@ -99,10 +103,10 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
     queue_head, queue_tail = [-1] * num_queues, [-1] * num_queues
     queue_used, queue_peak = [0] * num_queues, [0] * num_queues
     pool_used, pool_peak = [0] * num_pools, [0] * num_pools
-    port_time, port_is_ready = [0.0] * num_ports, [0] * num_ports
+    port_time, port_state = [0.0] * num_ports, [IDLE] * num_ports
     server_time, server_busy = [0.0] * num_servers, [0] * num_servers
     free_at, wake_at = [0] * num_servers, [NEVER] * num_servers
-    num_waiting, is_blocked = [0] * num_servers, [0] * num_servers
+    num_waiting, is_blocked = [0] * num_servers, [IDLE] * num_servers
 
     # Packets under way, one slot each; a free one names the next free one.
     slot_stage, slot_form, slot_arrival, slot_issue, slot_next = [0], [0], [0], [0], [-1]
@@ -123,7 +127,7 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             queue_used[queue] -= form_bytes[form]
             pool_used[pool] -= form_bytes[form]
             server = pool_upstream[pool]
-            if not is_blocked[server]:
+            if is_blocked[server] != BLOCKED:
                 continue
             stage, packet, num_packets, arrival, issue = 0, 0, 0, now, now
         elif code < 0:
@@ -148,10 +152,10 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
 
             # Which queue is next: of the best port, the one whose packet arrived first, among
             # those with credit beyond.
-            chosen, least, next_arrival, blocked = -1, 0.0, NEVER, 0
+            chosen, least, next_arrival, blocked = -1, 0.0, NEVER, IDLE
             is_fair = server_is_fair[server]
             for port in range(server_port[server], server_port[server + 1]):
-                first, first_arrival = -1, NEVER
+                first, first_arrival, state = -1, NEVER, IDLE
                 for queue in range(port_queue[port], port_queue[port + 1]):
                     slot = queue_head[queue]
                     if slot < 0:
@@ -170,15 +174,16 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                             queue_used[beyond] > queue_limit[beyond]
                             or pool_used[pool] > pool_limit[pool]
                         ):
-                            blocked = 1
+                            state = blocked = BLOCKED
                             continue
                     first, first_arrival = queue, arrival
-                if first < 0:
-                    port_is_ready[port] = 0
-                    continue
-                if not port_is_ready[port]:
-                    port_is_ready[port] = 1
+                if first >= 0:
+                    state = READY
+                if state != IDLE and port_state[port] == IDLE:
                     port_time[port] = max(port_time[port], server_time[server])
+                port_state[port] = state
+                if first < 0:
+                    continue
                 key = port_time[port] if is_fair else float(first_arrival)
                 if chosen < 0 or key < least:
                     chosen, least = first, key
@@ -197,7 +202,13 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             stage, form, issue = slot_stage[slot], slot_form[slot], slot_issue[slot]
             stream, packet = stage_stream[stage], form - stage_form[stage]
             port = queue_port[chosen]
-            server_time[server] = port_time[port]
+            ahead = port_time[port] - server_time[server]
+            if ahead > 0.0:
+                server_time[server] = port_time[port]
+                if blocked == BLOCKED:
+                    for other in range(server_port[server], server_port[server + 1]):
+                        if port_state[other] == BLOCKED:
+                            port_time[other] += ahead
             port_time[port] += form_cost[form] * port_share[port]
             done = now + form_service[form]
             arrival = done + stage_latency[stage]
@@ -274,5 +285,5 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
 
     return Counts(
         form_counted, issued, finished, counted, latency_sum, last_delivery, server_busy,
-        queue_peak, pool_peak,
+        queue_peak, pool_peak, pool_used,
     )  # fmt: skip
