@@ -28,6 +28,8 @@ _RTX_BLACKWELL = "NVIDIA RTX Blackwell GPU architecture white paper"
 _MI250X = f"AMD Instinct MI250X product page, both dies together; also in {_BEKMAN}"
 _MI300X = f"AMD Instinct MI300X product page; also in {_BEKMAN}"
 
+_UNITS = "architecture white paper of its maker"
+
 _GIGA, _TERA, _MEGA = 1e9, 1e12, 1e6
 
 _VOLTA_SXM = {"fp16": 125.0, "fp32": 15.7, "fp64": 7.8}
@@ -53,6 +55,7 @@ def _device(
     is_bridge: bool = False,
     c2c_gb_per_s: float | None = None,
     half_accumulate_tera: Mapping[str, float] | None = None,
+    num_units: int | None = None,
     driver_name: str | None = None,
     is_checked: bool = True,
     checked: tuple[str, ...] = (),
@@ -77,6 +80,7 @@ def _device(
         },
         l2_bytes=figure("l2", l2_mb, _MEGA),
         power_w=figure("power", power_w),
+        num_units=None if num_units is None else Figure(num_units, _UNITS, is_checked=False),
         pcie=PcieSlot(figure("pcie", pcie_generation), figure("pcie", 16)),
         peer_links=links
         and PeerLinks(
@@ -90,43 +94,43 @@ NOMINAL_DEVICES = (
     _device(
         "v100-16gb-sxm", "NVIDIA V100 SXM2 16 GB", _V100, driver_name="Tesla V100-SXM2-16GB",
         memory_gb=16, memory_gb_per_s=900, compute_tera=_VOLTA_SXM, l2_mb=6, pcie_generation=3,
-        links=(6, 25), power_w=300,
+        links=(6, 25), power_w=300, num_units=80,
     ),
     _device(
         "v100-32gb-sxm", "NVIDIA V100 SXM2 32 GB", _V100, driver_name="Tesla V100-SXM2-32GB",
         memory_gb=32, memory_gb_per_s=900, compute_tera=_VOLTA_SXM, l2_mb=6, pcie_generation=3,
-        links=(6, 25), power_w=300,
+        links=(6, 25), power_w=300, num_units=80,
     ),
     _device(
         "v100-16gb-pcie", "NVIDIA V100 PCIe 16 GB", _V100, driver_name="Tesla V100-PCIE-16GB",
         memory_gb=16, memory_gb_per_s=900, compute_tera=_VOLTA_PCIE, l2_mb=6, pcie_generation=3,
-        power_w=250,
+        power_w=250, num_units=80,
     ),
     _device(
         "v100-32gb-pcie", "NVIDIA V100 PCIe 32 GB", _V100, driver_name="Tesla V100-PCIE-32GB",
         memory_gb=32, memory_gb_per_s=900, compute_tera=_VOLTA_PCIE, l2_mb=6, pcie_generation=3,
-        power_w=250,
+        power_w=250, num_units=80,
     ),
     _device(
         "a100-40gb-sxm", "NVIDIA A100 SXM 40 GB", _A100, driver_name="NVIDIA A100-SXM4-40GB",
         memory_gb=40, memory_gb_per_s=1555, compute_tera=_AMPERE, l2_mb=40, pcie_generation=4,
-        links=(12, 25), power_w=400,
+        links=(12, 25), power_w=400, num_units=108,
     ),
     _device(
         "a100-40gb-pcie", "NVIDIA A100 PCIe 40 GB", f"NVIDIA A100 data sheet; also in {_ANALYSIS}",
         driver_name="NVIDIA A100-PCIE-40GB",
         memory_gb=40, memory_gb_per_s=1555, compute_tera=_AMPERE, l2_mb=40, pcie_generation=4,
-        links=(12, 25), is_bridge=True, power_w=250,
+        links=(12, 25), is_bridge=True, power_w=250, num_units=108,
     ),
     _device(
         "a100-80gb-sxm", "NVIDIA A100 SXM 80 GB", _A100, driver_name="NVIDIA A100-SXM4-80GB",
         memory_gb=80, memory_gb_per_s=2039, compute_tera=_AMPERE, l2_mb=40, pcie_generation=4,
-        links=(12, 25), power_w=400,
+        links=(12, 25), power_w=400, num_units=108,
     ),
     _device(
         "a100-80gb-pcie", "NVIDIA A100 PCIe 80 GB", _A100, driver_name="NVIDIA A100 80GB PCIe",
         memory_gb=80, memory_gb_per_s=1935, compute_tera=_AMPERE, l2_mb=40, pcie_generation=4,
-        links=(12, 25), is_bridge=True, power_w=300,
+        links=(12, 25), is_bridge=True, power_w=300, num_units=108,
     ),
     _device(
         "h100-80gb-pcie", "NVIDIA H100 PCIe 80 GB", _H100, driver_name="NVIDIA H100 PCIe",
@@ -134,29 +138,29 @@ NOMINAL_DEVICES = (
         compute_tera={
             "fp8": 1513, "bf16": 756, "fp16": 756, "tf32": 378, "fp32": 51, "fp64": 26,
         },
-        l2_mb=50, pcie_generation=5, links=(12, 25), is_bridge=True, power_w=350,
+        l2_mb=50, pcie_generation=5, links=(12, 25), is_bridge=True, power_w=350, num_units=114,
         remarks={"bandwidth": "bus width x clock give 2039 GB/s"},
     ),
     _device(
         "h100-80gb-sxm", "NVIDIA H100 SXM 80 GB", _H100, driver_name="NVIDIA H100 80GB HBM3",
         memory_gb=80, memory_gb_per_s=3350, compute_tera=_HOPPER, l2_mb=50, pcie_generation=5,
-        links=(18, 25), power_w=700,
+        links=(18, 25), power_w=700, num_units=132,
     ),
     _device(
         "h200-141gb-sxm", "NVIDIA H200 SXM 141 GB", _H200, driver_name="NVIDIA H200",
         memory_gb=141, memory_gb_per_s=4800, compute_tera=_HOPPER, l2_mb=50, pcie_generation=5,
-        links=(18, 25), power_w=700,
+        links=(18, 25), power_w=700, num_units=132,
     ),
     _device(
         "gh200-96gb", "NVIDIA GH200 96 GB", _GH200, driver_name="NVIDIA GH200 480GB",
         memory_gb=96, memory_gb_per_s=4000, compute_tera=_HOPPER, l2_mb=50, pcie_generation=5,
-        links=(18, 25), c2c_gb_per_s=450, power_w=1000,
+        links=(18, 25), c2c_gb_per_s=450, power_w=1000, num_units=132,
         remarks={"power": "of the module with its CPU, set between 450 and 1000 W"},
     ),
     _device(
         "gh200-144gb", "NVIDIA GH200 144 GB", _GH200,
         memory_gb=144, memory_gb_per_s=4900, compute_tera=_HOPPER, l2_mb=50, pcie_generation=5,
-        links=(18, 25), c2c_gb_per_s=450, power_w=1000,
+        links=(18, 25), c2c_gb_per_s=450, power_w=1000, num_units=132,
         remarks={
             "memory": "141 GB elsewhere",
             "bandwidth": "4800 GB/s elsewhere",
@@ -169,7 +173,7 @@ NOMINAL_DEVICES = (
         compute_tera={
             "fp8": 4500, "bf16": 2250, "fp16": 2250, "tf32": 1125, "fp32": 75, "fp64": 37,
         },
-        l2_mb=126.5, pcie_generation=5, links=(18, 50), power_w=1000,
+        l2_mb=126.5, pcie_generation=5, links=(18, 50), power_w=1000, num_units=148,
         remarks={
             "bandwidth": "they say 8000 GB/s, and the driver's bus width x clock 7672 "
             "(pytorch/ao pull request 4002)",
@@ -182,7 +186,7 @@ NOMINAL_DEVICES = (
         compute_tera={
             "fp8": 242, "bf16": 121, "fp16": 121, "tf32": 60, "fp32": 30.3, "fp64": 0.49,
         },
-        l2_mb=48, pcie_generation=4, power_w=72,
+        l2_mb=48, pcie_generation=4, power_w=72, num_units=58,
     ),
     _device(
         "l40s-48gb", "NVIDIA L40S 48 GB", _L40S, driver_name="NVIDIA L40S",
@@ -190,19 +194,19 @@ NOMINAL_DEVICES = (
         compute_tera={
             "fp8": 733, "bf16": 362, "fp16": 362, "tf32": 183, "fp32": 91.6, "fp64": 1.43,
         },
-        l2_mb=96, pcie_generation=4, power_w=350,
+        l2_mb=96, pcie_generation=4, power_w=350, num_units=142,
     ),
     _device(
         "a10-24gb", "NVIDIA A10 24 GB", _A10, driver_name="NVIDIA A10",
         memory_gb=24, memory_gb_per_s=600,
         compute_tera={"bf16": 125, "fp16": 125, "tf32": 62.5, "fp32": 31.2, "fp64": 0.49},
-        l2_mb=6, pcie_generation=4, power_w=150,
+        l2_mb=6, pcie_generation=4, power_w=150, num_units=72,
     ),
     _device(
         "t4-16gb", "NVIDIA T4 16 GB", _T4, driver_name="Tesla T4",
         memory_gb=16, memory_gb_per_s=320,
         compute_tera={"fp16": 65, "fp32": 8.1, "fp64": 0.25},
-        l2_mb=4, pcie_generation=3, power_w=70,
+        l2_mb=4, pcie_generation=3, power_w=70, num_units=40,
         remarks={"bandwidth": "300 GB/s in its first edition"},
     ),
     _device(
@@ -226,7 +230,7 @@ NOMINAL_DEVICES = (
         "mi250x-128gb", "AMD Instinct MI250X 128 GB", _MI250X,
         memory_gb=128, memory_gb_per_s=3277,
         compute_tera={"bf16": 383, "fp16": 383, "fp32": 47.9, "fp64": 47.9},
-        l2_mb=16, pcie_generation=4, links=(7, 50), power_w=500,
+        l2_mb=16, pcie_generation=4, links=(7, 50), power_w=500, num_units=220,
         remarks={"l2": "8 MB on each die", "power": "560 W at peak"},
     ),
     _device(
@@ -235,7 +239,7 @@ NOMINAL_DEVICES = (
         compute_tera={
             "fp8": 2615, "bf16": 1307, "fp16": 1307, "tf32": 654, "fp32": 163.4, "fp64": 81.7,
         },
-        l2_mb=256, pcie_generation=5, links=(7, 64), power_w=750,
+        l2_mb=256, pcie_generation=5, links=(7, 64), power_w=750, num_units=304,
         remarks={"l2": "its last level; each of eight dies has 4 MB before it"},
     ),
 )  # fmt: skip

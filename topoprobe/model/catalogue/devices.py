@@ -11,6 +11,11 @@ __all__ = ["NOMINAL_DEVICES", "Figure", "NominalDevice", "find_by_driver_name",
            "find_nominal_device", "memory_rate", "named_figures"]  # fmt: skip
 
 
+_SINGLE = (
+    "memory_bytes", "memory_bytes_per_s", "l2_bytes", "power_w", "c2c_bytes_per_s", "num_units",
+)  # fmt: skip
+
+
 def find_nominal_device(name: str) -> NominalDevice | None:
     """Return the device of that name, None if there is none."""
     return next((device for device in NOMINAL_DEVICES if device.name == name), None)
@@ -46,7 +51,7 @@ def memory_rate(
 
 def named_figures(device: NominalDevice) -> Iterator[tuple[str, Figure]]:
     """Yield every number that the catalogue has of a device, with a name."""
-    for name in ("memory_bytes", "memory_bytes_per_s", "l2_bytes", "power_w", "c2c_bytes_per_s"):
+    for name in _SINGLE:
         figure = getattr(device, name)
         if figure is not None:
             yield name, figure

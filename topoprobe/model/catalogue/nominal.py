@@ -81,6 +81,8 @@ class NominalDevice:
         Links to its peers; None if it has none.
     c2c_bytes_per_s : Figure or None
         Chip-to-chip link to its CPU, in one direction.
+    num_units : Figure or None
+        Streaming multiprocessors or compute units, all dies together.
     driver_name : str or None
         How its driver calls it, where that is known.
     """
@@ -96,4 +98,5 @@ class NominalDevice:
     half_accumulate_flop_per_s: Mapping[str, Figure] = field(default_factory=dict)
     peer_links: PeerLinks | None = None
     c2c_bytes_per_s: Figure | None = None
+    num_units: Figure | None = None
     driver_name: str | None = None

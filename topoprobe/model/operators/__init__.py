@@ -1,0 +1,1 @@
+"""What single operators of a forward step cost: matrix products, attention, collectives."""
