@@ -76,7 +76,8 @@ def _trial(gpu: OpenGpu, direction: str, transfer: Transfer) -> Trial:
         gpu.device, transfer.by_engine, prepare=transfer.poison_once, check=transfer.check_once
     )
     quantity = _quantity(gpu, direction, transfer.num_bytes)
-    return Trial.of(quantity, timed.rate_of(transfer.num_bytes))
+    proof = timed.proof_of(transfer.prove_again)
+    return Trial.of(quantity, timed.rate_of(transfer.num_bytes), proof)
 
 
 def _quantity(gpu: OpenGpu, direction: str, num_bytes: int) -> Quantity:

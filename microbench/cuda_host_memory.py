@@ -137,7 +137,7 @@ def _trial(
         **host_factors(host),
     }
     quantity = Quantity(f"host_memory.{direction}", "bytes_per_s", factors)
-    return Trial.of(quantity, timed.rate_of(num_bytes))
+    return Trial.of(quantity, timed.rate_of(num_bytes), timed.proof_of(transfer.prove_again))
 
 
 def host_factors(host: CudaBuffer) -> dict[str, Factor]:

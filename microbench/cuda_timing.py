@@ -69,6 +69,15 @@ class Repeated:
         """Return a measurement of work per second, where one repeat does so much."""
         return lambda: work / self.seconds()
 
+    def proof_of(self, renew: Callable[[], None]) -> Callable[[], None]:
+        """Return what takes one more sample that is not kept, its check renewed."""
+
+        def prove() -> None:
+            renew()
+            self.seconds()
+
+        return prove
+
     def _elapsed_s(self) -> float:
         latch = self._device.latch()
         try:

@@ -21,7 +21,8 @@ class Transfer:
     """Moves the first bytes of one buffer to another.
 
     Source and target get different patterns before the first sample, and the target is compared
-    after it; later samples move the same bytes again.
+    after it; later samples move the same bytes again, and so would leave the target right even if
+    they moved nothing: after the last one, `prove_again` and one more sample tell.
 
     Parameters
     ----------
@@ -52,14 +53,18 @@ class Transfer:
         kernel, num_blocks = self._device.kernels.sm_copy, self._device.num_sms
         stream.launch(kernel, self._target, self._source, self.num_bytes, num_blocks)
 
+    def prove_again(self) -> None:
+        """Let the next sample prove that all arrives, as the first one did."""
+        self._is_checked = False
+
     def poison_once(self) -> None:
-        """Fill both ends, before the first sample."""
+        """Fill both ends, before the first sample or the one after the last."""
         if not self._is_checked:
             self._device.fill(self._source, _SOURCE_SEED)
             self._device.fill(self._target, _POISON_SEED)
 
     def check_once(self) -> None:
-        """Compare what arrived, after the first sample.
+        """Compare what arrived, after such a sample.
 
         Raises
         ------

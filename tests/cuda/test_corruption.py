@@ -115,3 +115,22 @@ def test_a_copy_that_arrives_wrong_fails_its_series_alone(
     others = [one for size, ones in by_size.items() if size != SIZE for one in ones]
     assert any(one.samples for one in others)
     assert Status.FAILED not in {one.status for one in others}
+
+
+def test_a_copy_that_moves_nothing_any_more_fails_after_its_last_sample(measure: Measure) -> None:
+    def tired(real: Copy) -> Copy:
+        moved: dict[int, int] = {}
+
+        def copy(target: int, source: int, num_bytes: int, kind: int, stream: int) -> None:
+            moved[target] = moved.get(target, 0) + (num_bytes == SIZE)
+            if num_bytes != SIZE or moved[target] <= 3:
+                real(target, source, num_bytes, kind, stream)
+
+        return copy
+
+    by_size = measure(tired)
+    for one in by_size[SIZE]:
+        assert one.status is Status.FAILED
+        assert one.samples
+        assert "256 KiB were never written" in (one.reason or "")
+    assert {one.status for one in by_size[SIZE // 16]} <= {Status.OK, Status.UNSTABLE}

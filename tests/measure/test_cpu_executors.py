@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.microbench.context import machine
-from topoprobe.errors import UsageError
+from topoprobe.errors import MeasurementFailed, UsageError
 from topoprobe.measure.concurrent import run_together
 from topoprobe.measure.devices.cpu import executors
 from topoprobe.measure.devices.cpu.device import available_cpus
@@ -96,3 +98,23 @@ def test_cpu_flow_that_needs_a_package_says_so(
 def test_cpu_flow_memory_bytes_count_buffers_and_threads(flows: CpuFlows) -> None:
     assert flows.memory_bytes(flow("host:0 -> host:0 via cpu:2, work=stream"), 100) == 600
     assert flows.memory_bytes(flow("host:0 -> host:0 via cpu, size=8KiB"), 100) == 16384
+
+
+def test_cpu_copy_that_did_not_arrive_is_told_with_its_place(
+    flows: CpuFlows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "host:0 -> host:0 via cpu, size=64KiB, chunk=16KiB"
+    opened = flows.open(flow(text), 0, MIB)
+    run_together([opened.lanes], 0.02, clock=time.monotonic, pause=time.sleep)
+    opened.check()
+
+    def forgetful(target: Any, source: Any) -> None:
+        if target.size == 16 << 10:
+            target[:100] = source[:100]
+
+    monkeypatch.setattr(np, "copyto", forgetful)
+    opened = flows.open(flow(text), 0, MIB)
+    opened.check()  # nothing was to arrive yet
+    run_together([opened.lanes], 0.02, clock=time.monotonic, pause=time.sleep)
+    with pytest.raises(MeasurementFailed, match=f"{text}: .* wrong, from offset 10[0-9] on"):
+        opened.check()

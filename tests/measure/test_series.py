@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable
 
@@ -138,3 +139,24 @@ def test_require_any_without_samples_gives_the_first_reason() -> None:
     series = skipped(Quantity("x", "s", {}), "numba is not installed")
     with pytest.raises(MeasurementFailed, match="numba is not installed"):
         require_any([series])
+
+
+def test_collect_lets_every_trial_prove_itself_once_after_its_last_sample() -> None:
+    bench = Bench()
+    good, bad = (trial(bench, itertools.repeat(2.0), name=name) for name in ("good", "bad"))
+    proofs: list[int] = []
+
+    def refute() -> None:
+        raise MeasurementFailed("the last copy arrived wrong")
+
+    series = collect(
+        bench.context(),
+        [
+            dataclasses.replace(good, prove=lambda: proofs.append(1)),
+            dataclasses.replace(bad, prove=refute),
+        ],
+    )
+    assert [one.status for one in series] == [Status.OK, Status.FAILED]
+    assert series[1].reason == "the last copy arrived wrong"
+    assert len(series[1].samples) == 6
+    assert proofs == [1]

@@ -46,15 +46,23 @@ class Trial:
         One series each.
     measure : callable
         Takes one sample; returns one value per quantity, in its unit.
+    prove : callable
+        Called once after the last sample, untimed; raises if what was measured is not right then.
     """
 
     quantities: tuple[Quantity, ...]
     measure: Callable[[], Sequence[float]]
+    prove: Callable[[], None] = lambda: None
 
     @classmethod
-    def of(cls, quantity: Quantity, measure: Callable[[], float]) -> Trial:
+    def of(
+        cls,
+        quantity: Quantity,
+        measure: Callable[[], float],
+        prove: Callable[[], None] = lambda: None,
+    ) -> Trial:
         """Return a trial of a single quantity."""
-        return cls((quantity,), lambda: (measure(),))
+        return cls((quantity,), lambda: (measure(),), prove)
 
 
 def collect(
@@ -72,7 +80,8 @@ def collect(
     has the wanted samples after its warm-up and they make it stable (see `stability.judge`), or
     when its own time or twice the wanted samples are used up; what is not stable then is
     ``unstable``, with the reason. Warm-up is kept and marked.
-    A trial that raises is ``failed`` with the reason, and the others go on.
+    A trial that raises, also when it proves itself in the end, is ``failed`` with the reason, and
+    the others go on.
 
     Parameters
     ----------
@@ -155,9 +164,8 @@ class _Run:
                 conditions = context.conditions()
         except Interrupted:
             raise
-        except Exception as error:  # the reason goes into the document
-            self.failure = str(error) or type(error).__name__
-            self.is_done = True
+        except Exception as error:
+            self._fail(error)
             return
         self.spent_s += duration_s
         self.values.append(taken)
@@ -171,6 +179,16 @@ class _Run:
         )
         has_tried = len(self.values) >= _MAX_EXCESS * max(self.num_wanted, MIN_SAMPLES)
         self.is_done = has_tried or self.spent_s >= self.max_s or self._has_enough()
+        if self.is_done:
+            try:
+                self.trial.prove()
+            except Exception as error:
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """End with the reason, which goes into the document."""
+        self.failure = str(error) or type(error).__name__
+        self.is_done = True
 
     def series(self) -> tuple[Series, ...]:
         """Return one series per quantity, as far as it got; none for a trial not begun."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topoprobe.errors import UsageError
+from topoprobe.errors import MeasurementFailed, UsageError
 from topoprobe.measure.concurrent import Lane
 from topoprobe.measure.device import Stream
 from topoprobe.measure.devices.cpu.buffer import GROUP_BYTES, CpuBuffer, fill_bytes, fill_floats
@@ -53,11 +53,15 @@ _NUM_QUEUED = 4
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """Chunks that a lane repeats: a kernel with its arguments in turn, and the work of each."""
+    """Chunks that a lane repeats: a kernel with its arguments in turn, and the work of each.
+
+    `check` raises if what they moved has not arrived.
+    """
 
     kernel: Callable[..., Any]
     arguments: Iterator[tuple[Any, ...]]
     work: float
+    check: Callable[[], None] = lambda: None
 
 
 class CpuFlows:
@@ -127,14 +131,20 @@ class CpuFlows:
             If the disk is full or refuses.
         """
         cpus = self._cpus(flow, index)
-        lanes = []
+        lanes, loads = [], []
         for cpu in cpus:
             stream = self._stack.enter_context(self._device.open_stream(f"core:{cpu}"))
             load = self._load(flow, stream, flow.size_bytes or size_bytes)
+            loads.append(load)
             lanes.append(
                 Lane(self._device, stream, _enqueuer(load), load.work, num_queued=_NUM_QUEUED)
             )
-        return OpenFlow(tuple(lanes), cpus)
+
+        def check() -> None:
+            for load in loads:
+                load.check()
+
+        return OpenFlow(tuple(lanes), cpus, check=check)
 
     def close(self) -> None:
         """End the threads of all flows."""
@@ -241,7 +251,43 @@ def _memcpy(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
         (target[start : start + chunk_bytes], source[start : start + chunk_bytes])
         for start in range(0, size_bytes - chunk_bytes + 1, chunk_bytes)
     ]
-    return _Load(np.copyto, itertools.cycle(parts), chunk_bytes)
+    copies = _Copies(flow, parts)
+    return _Load(np.copyto, copies, chunk_bytes, copies.check)
+
+
+class _Copies:
+    """Pairs of a target and a source in turn, which is remembered to see that all arrived.
+
+    The target held other bytes before.
+    """
+
+    def __init__(self, flow: Flow, parts: Sequence[tuple[NDArray[np.uint8], ...]]) -> None:
+        self._flow = flow
+        self._parts = parts
+        self._num_taken = 0
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        self._num_taken += 1
+        return self._parts[(self._num_taken - 1) % len(self._parts)]
+
+    def check(self) -> None:
+        """Compare what was to arrive, once the stream is done.
+
+        Raises
+        ------
+        MeasurementFailed
+            If it has not; the message tells from which byte on.
+        """
+        for number, (target, source) in enumerate(self._parts[: self._num_taken]):
+            if not np.array_equal(target, source):
+                offset = sum(one.size for one, _ in self._parts[:number])
+                offset += int(np.argmax(target != source))
+                raise MeasurementFailed(
+                    f"{self._flow}: what was moved arrived wrong, from offset {offset} on."
+                )
 
 
 def _stream(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
