@@ -24,6 +24,15 @@ _FEW_CHUNKS = "fewer than two chunks of this flow lie inside the window; use sma
 _NO_CHANGE = "no rate changed by a tenth when the last flow joined, or too few chunks tell"
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    """What the chunks of one run tell of each flow, and the rates that they belong to."""
+
+    rates: tuple[float, ...]
+    jitters: tuple[float | None, ...]
+    convergences_s: tuple[float | None, ...]
+
+
 @dataclass(slots=True)
 class FlowRun:
     """Flows ready to run for a time.
@@ -44,8 +53,7 @@ class FlowRun:
     lanes: tuple[tuple[Lane, ...], ...]
     duration_s: float
     context: Context
-    _jitters: list[tuple[float | None, ...]] = field(default_factory=list)
-    _convergences: list[tuple[float | None, ...]] = field(default_factory=list)
+    _chunks: list[_Chunks] = field(default_factory=list)
 
     def trial(self) -> Trial:
         """Return what is repeated: one run, which gives the rate of each flow."""
@@ -60,11 +68,19 @@ class FlowRun:
             rates = next((one for one in measured if _holds(one, quantity)), None)
             if rates is None or not rates.samples:
                 continue
-            jitters = [one[index] for one in self._jitters]
+            chunks = [self._behind(sample, index) for sample in rates.samples]
+            jitters = [one.jitters[index] for one in chunks]
             yield _beside(rates, "contention.jitter", "ratio", jitters, _FEW_CHUNKS)
             if self._makes_room(index):
-                times = [one[index] for one in self._convergences]
-                yield _beside(rates, "contention.convergence", "s", times, _NO_CHANGE)
+                times_s = [one.convergences_s[index] for one in chunks]
+                yield _beside(rates, "contention.convergence", "s", times_s, _NO_CHANGE)
+
+    def _behind(self, sample: Sample, index: int) -> _Chunks:
+        """Return what told the rate of a sample.
+
+        Not every run became a sample: what is read after it, such as conditions, may have failed.
+        """
+        return next(one for one in self._chunks if one.rates[index] == sample.value)
 
     def _rates(self) -> tuple[float, ...]:
         traces = trace_flows(
@@ -72,11 +88,14 @@ class FlowRun:
         )
         rates = rates_per_s(traces)
         window = common_window([trace for lanes in traces for trace in lanes])
-        self._jitters.append(tuple(_largest(lanes, _jitter_in(window)) for lanes in traces))
-        self._convergences.append(
-            tuple(
-                _largest(lanes, _settling(window)) if self._makes_room(index) else None
-                for index, lanes in enumerate(traces)
+        self._chunks.append(
+            _Chunks(
+                rates,
+                jitters=tuple(_largest(lanes, _jitter_in(window)) for lanes in traces),
+                convergences_s=tuple(
+                    _largest(lanes, _settling(window)) if self._makes_room(index) else None
+                    for index, lanes in enumerate(traces)
+                ),
             )
         )
         return rates
@@ -121,10 +140,9 @@ def _beside(
     rates: Series, name: str, unit: str, values: Sequence[float | None], gap: str
 ) -> Series:
     """Return a series of what came out beside the rates; skipped where it never came out."""
-    # A run whose conditions could not be read has told of its chunks and is no sample.
     samples: list[Sample] = [
         msgspec.structs.replace(sample, value=value)
-        for sample, value in zip(rates.samples, values, strict=False)
+        for sample, value in zip(rates.samples, values, strict=True)
         if value is not None
     ]
     return Series(

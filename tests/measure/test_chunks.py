@@ -7,7 +7,7 @@ import random
 import pytest
 
 from topoprobe.errors import ModelError
-from topoprobe.measure.chunks import convergence_s, jitter_ratio
+from topoprobe.measure.chunks import convergence_s, jitter_ratio, until
 from topoprobe.measure.window import Trace, Window
 
 
@@ -59,3 +59,9 @@ def test_convergence_of_an_undisturbed_flow_is_none() -> None:
 def test_convergence_with_too_few_chunks_is_refused() -> None:
     with pytest.raises(ModelError, match="smaller chunks"):
         convergence_s(Trace(0.0, (0.5, 1.0, 1.5), 1.0), 1.0)
+
+
+def test_convergence_of_a_flow_without_a_chunk_is_not_known() -> None:
+    with pytest.raises(ModelError, match="0 chunks before the join"):
+        convergence_s(until(Trace(0.0, (2.5,), 1.0), 2.0), 1.0)
+    assert jitter_ratio(Trace(0.0, (), 1.0), Window(0.0, 1.0)) is None

@@ -72,3 +72,31 @@ def test_run_of_one_chunk_has_no_jitter(monkeypatch: pytest.MonkeyPatch) -> None
     jitter = told(monkeypatch, [[Trace(0.0, (1.0,), 1.0)]], [0.0])["contention.jitter", 0]
     assert jitter.status is Status.SKIPPED
     assert "fewer than two chunks" in (jitter.reason or "")
+
+
+def test_run_with_a_lane_without_a_chunk_in_the_window_is_a_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Trace(0.0, (2.5,), 1.0)
+    found = told(monkeypatch, [[slow], [even(1.0, 0.02, 2.0)]], [0.0, 1.0])
+    assert len(found["contention.shared", 0].samples) == 4
+    assert found["contention.convergence", 0].status is Status.SKIPPED
+
+
+def test_run_that_became_no_sample_lends_its_chunks_to_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The conditions of one of two runs that differ cannot be read."""
+    uneven = [(0.1, 0.2, 0.3, 0.4, 0.5 + late, 1.0 + late) for late in (0.1, 0.2, 0.3, 0.4)]
+    turns = iter([[[Trace(0.0, ends, 1.0)]] for ends in uneven])
+    monkeypatch.setattr(flow_run, "trace_flows", lambda *lanes, **options: next(turns))
+    lane: Any = Lane(None, None, print, 1.0)  # type: ignore[arg-type]
+    bench = Bench()
+    quantity = Quantity("contention.shared", "per_s", {"index": 0})
+    run = FlowRun((quantity,), ((lane,),), 2.0, bench.context())
+    trial = run.trial()
+    trial.measure()  # as if what is read after it had failed
+    measured = collect(bench.context(num_samples=3, max_series_s=0.0), [trial])
+    (jitter,) = run.told(measured)
+    assert [one.value for one in measured[0].samples] == [pytest.approx(6 / 1.2)]
+    assert [one.value for one in jitter.samples] == [pytest.approx(0.5 / 0.1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -77,8 +78,7 @@ def until(trace: Trace, end_s: float) -> Trace:
 
 
 def _chunks(trace: Trace) -> Sequence[tuple[float, float]]:
-    begins = (trace.start_s, *trace.ends_s[:-1])
-    return list(zip(begins, trace.ends_s, strict=True))
+    return list(itertools.pairwise((trace.start_s, *trace.ends_s)))
 
 
 def _smoothed_rates(trace: Trace) -> list[tuple[float, float]]:
