@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -187,6 +188,14 @@ def test_cap_holds() -> None:
     got = simulate_transactions([wire("up")], [flow], duration_s=100e-6)
     assert got["a"].rate_bytes_per_s == pytest.approx(3e9, rel=0.01)
     assert got["a"].bottleneck is None
+
+
+def test_cap_above_its_share_changes_nothing_for_who_is_held_up() -> None:
+    resources = [wire("first", BYTE_FAIR), Resource("narrow", "pcie", 4e9)]
+    way = ["first", "narrow"]
+    capped = replace(writer("a", 64, way), cap_bytes_per_s=5e9)
+    little, big = rates(resources, [capped, writer("b", 512, way)], duration_s=400e-6)
+    assert little * 88 / 64 == pytest.approx(big * 536 / 512, rel=NEAR)
 
 
 def test_same_seed_gives_the_same_and_the_phase_is_seeded() -> None:

@@ -26,6 +26,8 @@ from typing import NamedTuple, TypeAlias
 
 NEVER = 2**62
 """Later than any time, in femtoseconds."""
+BURST = 16
+"""Transactions that a stream with a cap may issue at once after it was held up."""
 # A port has nothing to send, or only what has no credit, or something to send.
 IDLE, BLOCKED, READY = 0, 1, 2
 
@@ -42,7 +44,7 @@ class Plan(NamedTuple):
     stream_num_packets: Sequence[int]
     stream_max_open: Sequence[int]
     stream_is_shown: Sequence[int]  # 1: the next is issued once this one left its first queue
-    stream_gap: Sequence[int]  # between transactions, at least
+    stream_gap: Sequence[int]  # between transactions, at least, but for bursts
     stream_start: Sequence[int]
     stream_left: Sequence[int]  # transactions to issue
     stage_stream: Sequence[int]
@@ -136,9 +138,9 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                 continue
             issued[stream] += 1
             if issued[stream] < stream_max_open[stream]:
-                at = max(now, next_issue[stream])
-                next_issue[stream] = at + stream_gap[stream]
-                heappush(events, (at, code))
+                heappush(events, (max(now, next_issue[stream]), code))
+                late = now - BURST * stream_gap[stream]
+                next_issue[stream] = max(next_issue[stream], late) + stream_gap[stream]
             stage, packet, arrival, issue = stream_stage[stream], 0, now, now
             num_packets = 1 if stage < stream_turn[stream] else stream_num_packets[stream]
             queue = stage_queue[stage]
@@ -237,12 +239,13 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             if is_last:
                 at = -1
                 if not stream_is_shown[stream] and is_delivered:
-                    at = max(arrival, next_issue[stream])
+                    at = arrival
                 elif stream_is_shown[stream] and stage == stream_stage[stream]:
-                    at = max(now, next_issue[stream])
+                    at = now
                 if at >= 0:
-                    next_issue[stream] = at + stream_gap[stream]
-                    heappush(events, (at, -1 - stream))
+                    heappush(events, (max(at, next_issue[stream]), -1 - stream))
+                    late = at - BURST * stream_gap[stream]
+                    next_issue[stream] = max(next_issue[stream], late) + stream_gap[stream]
             if is_delivered:
                 continue
             stage += 1

@@ -55,7 +55,7 @@ class Stream:
         Transactions under way at most (tags); None where nothing limits them. A stream without a
         limit shows its arbiter one transaction at a time.
     cap_bytes_per_s : float
-        It issues no faster.
+        It issues no faster, but for up to 16 transactions that it was held up with.
     start_s : float
         When it issues its first transaction.
     num_transactions : int or None
