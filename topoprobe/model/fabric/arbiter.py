@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from topoprobe.errors import ModelError
 from topoprobe.model.fabric.demand import Demand
-from topoprobe.model.fabric.resource import Resource, Sharing
+from topoprobe.model.fabric.resource import Resource
 
 # How close to its capacity what its flows want makes a resource one that can run out: a margin
 # for rounding in running sums, on the side that only costs time.
 NEARLY = 1.0 - 1e-9
 TIE_RATIO = 1e-12  # levels that differ by less are equal
+UNLIMITED = float("inf")
 
 
 class Flow:
@@ -26,6 +27,8 @@ class Flow:
         Units of each resource per payload byte.
     ports : dict of str to tuple of str
         For each resource, those crossed before it, nearest first.
+    turns : dict of str to float
+        Turns of each resource per payload byte.
     cap_bytes_per_s : float
         Its own.
     limit_bytes_per_s : float
@@ -34,9 +37,11 @@ class Flow:
         The resource that says so; None where its cap does.
     """
 
-    __slots__ = ("cap_bytes_per_s", "demand", "limit_by", "limit_bytes_per_s", "ports", "takes")
+    __slots__ = (
+        "cap_bytes_per_s", "demand", "limit_by", "limit_bytes_per_s", "ports", "takes", "turns",
+    )  # fmt: skip
 
-    def __init__(self, demand: Demand) -> None:
+    def __init__(self, demand: Demand, resources: Mapping[str, Resource]) -> None:
         self.demand = demand
         self.cap_bytes_per_s = demand.cap_bytes_per_s
         self.limit_bytes_per_s = 0.0
@@ -52,10 +57,48 @@ class Flow:
         for use in demand.beside:
             self.takes[use.resource] = self.takes.get(use.resource, 0.0) + use.per_byte
             self.ports.setdefault(use.resource, ())
+        self.turns = {
+            name: turns_per_byte(resources[name], demand, takes)
+            for name, takes in self.takes.items()
+        }
 
 
-# A rate as slope and offset over turns.
-Line: TypeAlias = tuple[Flow, float, float]
+def turns_per_byte(resource: Resource, demand: Demand, per_byte: float) -> float:
+    """Count a flow's turns at a resource.
+
+    A turn serves ``size ** exponent`` units of it, where the size is what one transaction, or all
+    that is outstanding, takes.
+
+    Parameters
+    ----------
+    resource : Resource
+        With its law.
+    demand : Demand
+        The flow.
+    per_byte : float
+        Units of the resource per payload byte.
+
+    Returns
+    -------
+    float
+        Turns per payload byte.
+
+    Raises
+    ------
+    ModelError
+        If outstanding bytes count and nothing limits the flow's.
+    """
+    if resource.sharing.exponent == 0.0:
+        return per_byte
+    size_bytes = demand.txn_bytes
+    if resource.sharing.by == "outstanding":
+        size_bytes = demand.outstanding_bytes
+        if size_bytes == UNLIMITED:
+            raise ModelError(
+                f"{resource.id} serves flows by the bytes they keep outstanding, which for "
+                f"{demand.id} are unlimited; give it outstanding_bytes."
+            )
+    return float(per_byte / (size_bytes * per_byte) ** resource.sharing.exponent)
 
 
 class Port:
@@ -63,17 +106,41 @@ class Port:
 
     Attributes
     ----------
-    children : dict
-        Ports behind this one by the resource they are, flows that start here by themselves.
-    turns : dict of Flow to float
-        Turns of this port's resource that a payload byte costs; of all flows behind it.
+    law : str
+        The resource that this is, or the nearest before it at which anything merges.
+    flows : list of Flow
+        Those that meet the others here.
+    ports : list of Port
+        Those behind it, at which others have met before.
+    slope, taken : float
+        Of the turns given to it, those that one turn for each of its children makes, and those
+        that are taken anyway, as found last.
     """
 
-    __slots__ = ("children", "turns")
+    __slots__ = ("flows", "law", "ports", "slope", "taken")
 
-    def __init__(self) -> None:
-        self.children: dict[str | Flow, Port | Flow] = {}
-        self.turns: dict[Flow, float] = {}
+    def __init__(self, law: str, flows: Iterable[Flow], at: str, depth: int) -> None:
+        self.slope = self.taken = 0.0
+        while True:
+            self.law = law
+            self.flows: list[Flow] = []
+            behind: dict[str, list[Flow]] = {}
+            for flow in flows:
+                names = flow.ports[at]
+                if len(names) > depth:
+                    behind.setdefault(names[depth], []).append(flow)
+                else:
+                    self.flows.append(flow)
+            depth += 1
+            if self.flows or len(behind) != 1:
+                break
+            ((law, flows),) = behind.items()
+        self.ports = [Port(name, all_, at, depth) for name, all_ in behind.items() if len(all_) > 1]
+        self.flows += [all_[0] for all_ in behind.values() if len(all_) == 1]
+
+
+# A rate as slope and offset over turns.
+Line: TypeAlias = tuple[Flow, float, float]
 
 
 class Arbiter:
@@ -85,50 +152,48 @@ class Arbiter:
 
     Attributes
     ----------
-    resource : Resource
-        What it gives out.
+    id : str
+        The resource's.
     capacity_per_s : float
         The resource's, or what it was changed to.
     flows : dict of Flow to float
         Those that wait here, with the units that a payload byte takes.
     wanted_per_s : float
         Units that they would take together if each were alone.
-    root : Port
-        Where all of them have merged.
     """
 
-    __slots__ = ("capacity_per_s", "flows", "resource", "root", "wanted_per_s")
+    __slots__ = ("_root", "capacity_per_s", "flows", "id", "wanted_per_s")
 
     def __init__(self, resource: Resource) -> None:
-        self.resource = resource
+        self.id = resource.id
         self.capacity_per_s = resource.capacity_per_s
-        self.root = Port()
         self.wanted_per_s = 0.0
         self.flows: dict[Flow, float] = {}
+        self._root: Port | None = None
 
     @property
     def can_run_out(self) -> bool:
         """Whether its flows could want more than there is."""
         return self.wanted_per_s > self.capacity_per_s * NEARLY and len(self.flows) > 1
 
-    def add(self, flow: Flow, resources: Mapping[str, Resource]) -> None:
-        """Let a flow wait here, behind the ports it came through."""
-        self.flows[flow] = flow.takes[self.resource.id]
-        port = self.root
-        port.turns[flow] = turns_per_byte(self.resource, flow)
-        for name in flow.ports[self.resource.id]:
-            child = port.children.setdefault(name, Port())
-            assert isinstance(child, Port)
-            child.turns[flow] = turns_per_byte(resources[name], flow)
-            port = child
-        port.children[flow] = flow
+    @property
+    def root(self) -> Port:
+        """Where all flows have merged."""
+        if self._root is None:
+            self._root = Port(self.id, self.flows, self.id, 0)
+        return self._root
+
+    def add(self, flow: Flow) -> None:
+        """Let a flow wait here."""
+        self.flows[flow] = flow.takes[self.id]
+        self._root = None
 
     def remove(self, flow: Flow) -> None:
-        """Forget a flow, and the ports that only it came through."""
+        """Forget a flow."""
         self.wanted_per_s -= self.flows.pop(flow) * flow.limit_bytes_per_s
         if not self.flows:
             self.wanted_per_s = 0.0
-        _prune(self.root, flow, flow.ports[self.resource.id])
+        self._root = None
 
     def offers(self, held: Mapping[Flow, float]) -> dict[Flow, float]:
         """Divide what flows of known rates leave among the others.
@@ -146,44 +211,75 @@ class Arbiter:
         lines, level = self._level(held)
         return {flow: grows * level + offset for flow, grows, offset in lines}
 
-    def answers(self, wants: Mapping[Flow, float]) -> dict[Flow, float]:
+    def answers(
+        self, wants: Mapping[Flow, float], content: Mapping[Flow, float]
+    ) -> tuple[dict[Flow, float], dict[Flow, float]]:
         """Divide the resource among flows that want no more than they say.
-
-        Turns are raised from none for everybody; a flow that has what it wants stays there, until
-        the resource is used up. Unlike `offers`, this holds for whatever they want.
 
         Parameters
         ----------
         wants : mapping of Flow to float
             Rates; of all flows here.
+        content : mapping of Flow to float
+            Those that may get what they want, as a guess.
 
         Returns
         -------
-        dict of Flow to float
-            What each flow gets that wants more, infinite for the others.
+        answers : dict of Flow to float
+            What each flow could have, if the others want what they say.
+        content : dict of Flow to float
+            Those that get what they want.
         """
+        for _ in range(MAX_GUESSES):
+            content = {flow: wants[flow] for flow in content}
+            answers = self._answers(content)
+            found = {
+                flow: wants[flow]
+                for flow, answer in answers.items()
+                if wants[flow] < answer * (1.0 - TIE_RATIO)
+            }
+            if found.keys() == content.keys():
+                return answers, content
+            content = found
+        content = self._raise(wants)
+        return self._answers(content), content
+
+    def _answers(self, content: Mapping[Flow, float]) -> dict[Flow, float]:
+        lines, level = self._level(content)
+        answers = {flow: grows * level + offset for flow, grows, offset in lines}
+        if lines:
+            _spread(self.root, level, content, answers)
+        else:
+            left = self.capacity_per_s - sum(
+                takes * content[flow] for flow, takes in self.flows.items()
+            )
+            answers |= {flow: content[flow] + left / takes for flow, takes in self.flows.items()}
+        return answers
+
+    def _raise(self, wants: Mapping[Flow, float]) -> dict[Flow, float]:
+        """Raise the turns of all from none until the resource is used up; say who is content."""
         content: dict[Flow, float] = {}
-        while len(content) < len(self.flows):
+        while True:
             lines, level = self._level(content)
             reached = {flow: (wants[flow] - offset) / grows for flow, grows, offset in lines}
-            first = min(reached.values())
+            first = min(reached.values(), default=UNLIMITED)
             if first >= level * (1.0 - TIE_RATIO):
-                offers = {flow: grows * level + offset for flow, grows, offset in lines}
-                return dict.fromkeys(content, float("inf")) | offers
+                return content
             content |= {
                 flow: wants[flow]
                 for flow, at_level in reached.items()
                 if at_level <= first * (1.0 + TIE_RATIO)
             }
-        return dict.fromkeys(content, float("inf"))
 
     def _level(self, held: Mapping[Flow, float]) -> tuple[list[Line], float]:
         """Lines of the flows that are not held, and the turns that use up the resource."""
-        lines, held_here = _lines(self.root, held)
+        lines, shut = _lines(self.root, held)
         if not lines:
             return lines, 0.0
         takes = self.flows
-        left = self.capacity_per_s - sum(takes[flow] * held[flow] for flow in held_here)
+        left = self.capacity_per_s
+        for flow in shut:
+            left -= takes[flow] * held[flow]
         slope = 0.0
         for flow, grows, offset in lines:
             slope += takes[flow] * grows
@@ -191,70 +287,50 @@ class Arbiter:
         return lines, left / slope
 
 
-def turns_per_byte(resource: Resource, flow: Flow) -> float:
-    """Count a flow's turns at a resource.
-
-    A turn serves ``size ** exponent`` units of it, where the size is what one transaction, or all
-    that is outstanding, takes.
-
-    Raises
-    ------
-    ModelError
-        If outstanding bytes count and nothing limits the flow's.
-    """
-    sharing: Sharing = resource.sharing
-    takes = flow.takes[resource.id]
-    size_bytes = flow.demand.txn_bytes
-    if sharing.by == "outstanding":
-        size_bytes = flow.demand.outstanding_bytes
-        if size_bytes == float("inf"):
-            raise ModelError(
-                f"{resource.id} serves flows by the bytes they keep outstanding, which for "
-                f"{flow.demand.id} are unlimited; give it outstanding_bytes."
-            )
-    return takes / float((size_bytes * takes) ** sharing.exponent)
+MAX_GUESSES = 8
 
 
 def _lines(port: Port, held: Mapping[Flow, float]) -> tuple[list[Line], list[Flow]]:
-    """Rates of the open flows behind a port as slope and offset over its turns per child."""
-    while len(port.children) == 1:
-        (only,) = port.children.values()
-        if isinstance(only, Flow):
-            break
-        port = only
+    """Rates of the flows behind a port over the turns of each of its children; and held flows."""
+    law = port.law
     lines: list[Line] = []
-    held_here: list[Flow] = []
-    turns = port.turns
-    for child in port.children.values():
-        if isinstance(child, Flow):
-            if child in held:
-                held_here.append(child)
-            else:
-                lines.append((child, 1.0 / turns[child], 0.0))
-            continue
-        inner, inner_held = _lines(child, held)
-        held_here += inner_held
-        if inner:
-            lines += _behind(inner, sum(turns[flow] * held[flow] for flow in inner_held), turns)
-    return lines, held_here
+    shut: list[Flow] = []
+    for flow in port.flows:
+        if flow in held:
+            shut.append(flow)
+        else:
+            lines.append((flow, 1.0 / flow.turns[law], 0.0))
+    for child in port.ports:
+        inner, inner_shut = _lines(child, held)
+        slope = taken = 0.0
+        for flow in inner_shut:
+            taken += flow.turns[law] * held[flow]
+        for flow, grows, offset in inner:
+            slope += flow.turns[law] * grows
+            taken += flow.turns[law] * offset
+        child.slope, child.taken = slope, taken
+        lines += [
+            (flow, grows / slope, offset - grows * taken / slope) for flow, grows, offset in inner
+        ]
+        shut += inner_shut
+    return lines, shut
 
 
-def _behind(inner: Sequence[Line], taken: float, turns: Mapping[Flow, float]) -> Sequence[Line]:
-    """Lines over a port's own turns as lines over the turns that it is given."""
-    slope = 0.0
-    for flow, grows, offset in inner:
-        slope += turns[flow] * grows
-        taken += turns[flow] * offset
-    return [(flow, grows / slope, offset - grows * taken / slope) for flow, grows, offset in inner]
+def _spread(
+    port: Port, level: float, held: Mapping[Flow, float], answers: dict[Flow, float]
+) -> None:
+    """Find what held flows could have where each child of a port has so many turns."""
+    for flow in port.flows:
+        if flow in held:
+            answers[flow] = level / flow.turns[port.law]
+    for child in port.ports:
+        if child.slope:
+            _spread(child, (level - child.taken) / child.slope, held, answers)
+        else:
+            for flow in flows_behind(child):
+                answers[flow] = held[flow] + (level - child.taken) / flow.turns[port.law]
 
 
-def _prune(port: Port, flow: Flow, names: tuple[str, ...]) -> None:
-    del port.turns[flow]
-    if not names:
-        del port.children[flow]
-        return
-    child = port.children[names[0]]
-    assert isinstance(child, Port)
-    _prune(child, flow, names[1:])
-    if not child.children:
-        del port.children[names[0]]
+def flows_behind(port: Port) -> list[Flow]:
+    """List all flows that come through a port."""
+    return port.flows + [flow for child in port.ports for flow in flows_behind(child)]

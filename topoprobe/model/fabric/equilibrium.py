@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from topoprobe.model.fabric.arbiter import Arbiter, Flow, Port
+from topoprobe.model.fabric.arbiter import Arbiter, Flow, Port, flows_behind
 from topoprobe.model.fabric.demand import Demand
 from topoprobe.model.fabric.resource import Resource
 
@@ -40,64 +40,73 @@ def breaches(
     """
     known = {resource.id: resource for resource in resources}
     arbiters = {name: Arbiter(resource) for name, resource in known.items()}
-    flows = {Flow(demand): rates_bytes_per_s[demand.id] for demand in demands}
+    flows = {Flow(demand, known): rates_bytes_per_s[demand.id] for demand in demands}
     for flow in flows:
         for name in flow.takes:
-            arbiters[name].add(flow, known)
+            arbiters[name].add(flow)
     for flow in flows:
         alone = [arbiters[name].capacity_per_s / takes for name, takes in flow.takes.items()]
         flow.limit_bytes_per_s = min([flow.cap_bytes_per_s, *alone])
-    return unfair(list(arbiters.values()), flows, tolerance_ratio)
+    rates = flows
+    found = [
+        f"{flow.demand.id} has {rate:g}, and could have at most {flow.limit_bytes_per_s:g}."
+        for flow, rate in rates.items()
+        if rate > flow.limit_bytes_per_s * (1.0 + tolerance_ratio)
+    ]
+    for name, arbiter in arbiters.items():
+        used = _used(arbiter, rates)
+        if used > arbiter.capacity_per_s * (1.0 + tolerance_ratio):
+            found.append(f"{name} gives {used:g} of {arbiter.capacity_per_s:g}.")
+    free = unheld(list(arbiters.values()), rates, tolerance_ratio)
+    return found + [
+        f"{each.demand.id} has {rates[each]:g}; nothing holds it back." for each in free
+    ]
 
 
-def unfair(
+def unheld(
     arbiters: Sequence[Arbiter],
     rates_bytes_per_s: Mapping[Flow, float],
     tolerance_ratio: float = 1e-9,
-) -> list[str]:
-    """List what is unfair about the rates of flows that wait at arbiters and know their limits.
+) -> list[Flow]:
+    """List flows that could have more, by the rules of `breaches`.
 
     Parameters
     ----------
     arbiters : sequence of Arbiter
         All that can run out.
     rates_bytes_per_s : mapping of Flow to float
-        Of all that wait at them.
+        Of all flows that wait at them.
     tolerance_ratio : float
         How far rounding may carry a number.
 
     Returns
     -------
-    list of str
-        One sentence for each breach, as `breaches` has it.
+    list of Flow
+        Those without a bottleneck, and all at a resource that gives more than it has.
     """
     more = 1.0 + tolerance_ratio
     rates = rates_bytes_per_s
-    found = []
     held = {flow for flow, rate in rates.items() if rate * more >= flow.limit_bytes_per_s}
+    over: set[Flow] = set()
     for arbiter in arbiters:
-        used = sum(takes * rates[flow] for flow, takes in arbiter.flows.items())
+        used = _used(arbiter, rates)
         if used > arbiter.capacity_per_s * more:
-            found.append(f"{arbiter.resource.id} gives {used:g} of {arbiter.capacity_per_s:g}.")
-        if used * more >= arbiter.capacity_per_s:
+            over.update(arbiter.flows)
+        elif used * more >= arbiter.capacity_per_s:
             held.update(_firsts(arbiter.root, rates, more))
-    for flow, rate in rates.items():
-        if rate > flow.limit_bytes_per_s * more:
-            found.append(f"{flow.demand.id} has {rate:g}, more than it could have alone.")
-        if flow not in held:
-            found.append(f"{flow.demand.id} has {rate:g} and nothing holds it back.")
-    return found
+    return [flow for flow in rates if flow not in held or flow in over]
+
+
+def _used(arbiter: Arbiter, rates: Mapping[Flow, float]) -> float:
+    return sum(takes * rates[flow] for flow, takes in arbiter.flows.items())
 
 
 def _firsts(port: Port, rates: Mapping[Flow, float], more: float) -> Iterator[Flow]:
     """Flows that have as many turns as any other, at each port on their way."""
-    turns = port.turns
-    had = {
-        child: turns[child] * rates[child]
-        if isinstance(child, Flow)
-        else sum(turns[flow] * rates[flow] for flow in child.turns)
-        for child in port.children.values()
-    }
+    law = port.law
+    had: dict[Flow | Port, float] = {flow: flow.turns[law] * rates[flow] for flow in port.flows}
+    for behind in port.ports:
+        had[behind] = sum(flow.turns[law] * rates[flow] for flow in flows_behind(behind))
     most = max(had.values())
     for child, mine in had.items():
         if mine * more >= most:

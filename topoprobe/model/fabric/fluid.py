@@ -67,12 +67,11 @@ class Fluid:
         """
         if demand.id in self._flows:
             raise ModelError(f"There is a flow {demand.id} already; give each its own id.")
-        flow = Flow(demand)
-        for name in flow.takes:
-            self._arbiter(name)
-        arbiters = self._at(flow)
-        for arbiter in arbiters:
-            arbiter.add(flow, self._resources)
+        for use in (*demand.along, *demand.beside):
+            self._arbiter(use.resource)
+        flow = Flow(demand, self._resources)
+        for arbiter in self._at(flow):
+            arbiter.add(flow)
         self._flows[demand.id] = flow
         self._limit(flow, demand.cap_bytes_per_s)
 
@@ -202,7 +201,7 @@ class Fluid:
         for arbiter in arbiters:
             alone = arbiter.capacity_per_s / arbiter.flows[flow]
             if alone < flow.limit_bytes_per_s:
-                flow.limit_bytes_per_s, flow.limit_by = alone, arbiter.resource.id
+                flow.limit_bytes_per_s, flow.limit_by = alone, arbiter.id
         for arbiter in arbiters:
             arbiter.wanted_per_s += arbiter.flows[flow] * (flow.limit_bytes_per_s - last)
         self._touch(flow)
