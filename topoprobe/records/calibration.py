@@ -127,6 +127,9 @@ class FlowShare(Record, frozen=True, kw_only=True):
     convergence_s : Estimate or None
         From 10 % to 90 % of its change after the last flow joined; None where none joined late, or
         where it did not change.
+    predicted_slowdown_ratio : float or None
+        By laws fitted to the sets of other kinds alone, so that it may be compared with what was
+        measured; None where those do not tell.
     """
 
     flow: str
@@ -135,6 +138,7 @@ class FlowShare(Record, frozen=True, kw_only=True):
     slowdown_ratio: Estimate
     jitter_ratio: Estimate | None = None
     convergence_s: Estimate | None = None
+    predicted_slowdown_ratio: float | None = None
 
 
 class FlowSetShare(Record, frozen=True, kw_only=True):
@@ -167,10 +171,50 @@ class SlowdownMatrix(Record, frozen=True, kw_only=True):
     slowdown_victim_aggressor: tuple[tuple[Estimate | None, ...], ...]
 
 
+class CpuWork(Record, frozen=True, kw_only=True):
+    """What one kind of work takes of a CPU and of memory, and what others do to it.
+
+    Attributes
+    ----------
+    work : str
+        As the flow grammar calls it, such as ``memcpy`` or ``chase``.
+    solo_per_s : Estimate
+        Rate of one thread alone: bytes, hops or flop per second.
+    memory_bytes_per_unit : float
+        What a byte, hop or flop of it moves from and to memory.
+    stall_ratio : Estimate or None
+        How much longer it takes while other CPUs draw all the traffic that the memory carries: 1
+        means twice as long. None where it was not seen beside flows on other CPUs.
+    core_ratio : Estimate or None
+        Share of a CPU that it takes when alone, of a work that sleeps between its requests.
+    wait_ratio : Estimate or None
+        How much longer such a work takes for each busy flow on its CPU.
+    together_per_s : Estimate or None
+        What several flows of such a work reach together, at the device that they share.
+    """
+
+    work: str
+    solo_per_s: Estimate
+    memory_bytes_per_unit: float
+    stall_ratio: Estimate | None = None
+    core_ratio: Estimate | None = None
+    wait_ratio: Estimate | None = None
+    together_per_s: Estimate | None = None
+
+
 class Contention(Record, frozen=True, kw_only=True):
     """How flows share one resource of the machine.
 
-    `knee_bytes_per_s` is the load at which latency is 1.5 times that beside the least load.
+    Attributes
+    ----------
+    capacity_bytes_per_s : Estimate or None
+        What it gives, in the bytes that its users count.
+    knee_bytes_per_s : Estimate or None
+        The load at which latency is 1.5 times that beside the least load.
+    traffic_bytes_per_s : Estimate or None
+        Most traffic that a NUMA node's memory was seen to carry for concurrent flows of CPUs.
+    cpu_works : tuple of CpuWork
+        The law of each kind of work of CPUs that was measured in concurrent sets.
     """
 
     resource: str
@@ -181,6 +225,8 @@ class Contention(Record, frozen=True, kw_only=True):
     knee_bytes_per_s: Estimate | None = None
     slowdown: SlowdownMatrix | None = None
     sets: tuple[FlowSetShare, ...] = ()
+    traffic_bytes_per_s: Estimate | None = None
+    cpu_works: tuple[CpuWork, ...] = ()
 
 
 class ModelShape(Record, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.sharing import MIN_PAIRS
 from topoprobe.model.calibration import ceilings, contention, links, swap
+from topoprobe.model.calibration.cpu_works import cpu_contention
 from topoprobe.model.calibration.knee import knee_load
 from topoprobe.model.calibration.readings import Readings, measured, series_name
 from topoprobe.model.calibration.steps import fit_models
@@ -87,18 +88,22 @@ def _device(machine: MachineDocument, readings: Readings, device: str) -> Device
 
 
 def _contention(machine: Machine, readings: Readings, device: str) -> Contention | None:
-    sets = contention.flow_sets(readings, device, machine)
+    bandwidth = ceilings.memory_bandwidth(ceilings.stream_rates(readings, device))
+    cpus = cpu_contention(readings, device, machine, bandwidth)
+    sets = contention.flow_sets(readings, device, machine, cpus.predicted)
     loaded = ceilings.loaded_latency(readings, device)
     if not sets and not loaded:
         return None
     return Contention(
         resource=f"memory:{device}",
-        capacity_bytes_per_s=ceilings.memory_bandwidth(ceilings.stream_rates(readings, device)),
+        capacity_bytes_per_s=bandwidth,
         sharing_exponent=contention.transaction_exponent(readings, device),
         loaded_latency=loaded,
         knee_bytes_per_s=knee_load(loaded),
         slowdown=contention.slowdown_matrix(readings, device),
         sets=sets,
+        traffic_bytes_per_s=cpus.traffic_bytes_per_s,
+        cpu_works=cpus.works,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,9 @@ _MOST_KEPT_RATIO = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class _MeasuredFlow:
+class MeasuredFlow:
+    """A flow of a concurrent set, with its readings alone and together."""
+
     flow: Flow
     solo: Reading
     shared: Reading
@@ -52,12 +55,27 @@ class _MeasuredFlow:
         return min(self.flow.txn_bytes, _LONGEST_ACCESS_BYTES)
 
 
-def flow_sets(readings: Readings, device: str, machine: Machine) -> tuple[FlowSetShare, ...]:
-    """Return every concurrent set of which each flow was measured alone and together."""
-    return tuple(
-        _share(flows, bottleneck(machine, parse_flow_set(flows[0].shared.text("set"))))
-        for flows in _measured_sets(readings, device)
-    )
+def flow_sets(
+    readings: Readings,
+    device: str,
+    machine: Machine,
+    predicted: Mapping[str, tuple[float, ...]] | None = None,
+) -> tuple[FlowSetShare, ...]:
+    """Return every concurrent set of which each flow was measured alone and together.
+
+    Parameters
+    ----------
+    readings, device, machine : Readings, str, Machine
+        What was measured, and whose resource the flows share.
+    predicted : mapping of str to tuple of float, optional
+        Slowdowns of the flows of some sets, by the set's text.
+    """
+    shares = []
+    for flows in measured_sets(readings, device):
+        text = flows[0].shared.text("set")
+        told = (predicted or {}).get(text, (None,) * len(flows))
+        shares.append(_share(flows, bottleneck(machine, parse_flow_set(text)), told))
+    return tuple(shares)
 
 
 def transaction_exponent(readings: Readings, device: str) -> Estimate | None:
@@ -68,7 +86,7 @@ def transaction_exponent(readings: Readings, device: str) -> Estimate | None:
     the resource and are left out. None where neither kind has enough.
     """
     pairs: dict[str, list[SizePair]] = {}
-    for flows in _measured_sets(readings, device):
+    for flows in measured_sets(readings, device):
         sizes = [one.packet_bytes for one in flows]
         kinds = {one.flow.source.kind for one in flows}
         if len(sizes) != 2 or sizes[0] is None or sizes[1] is None or len(kinds) != 1:
@@ -88,7 +106,7 @@ def slowdown_matrix(readings: Readings, device: str) -> SlowdownMatrix | None:
     Rows are named by what the flow does. None where no pair was measured.
     """
     cells: dict[tuple[str, str], Estimate] = {}
-    for flows in _measured_sets(readings, device):
+    for flows in measured_sets(readings, device):
         if len(flows) == 2:
             first, second = flows
             cells.setdefault((first.label, second.label), _slowdown(first))
@@ -104,7 +122,8 @@ def slowdown_matrix(readings: Readings, device: str) -> SlowdownMatrix | None:
     )
 
 
-def _measured_sets(readings: Readings, device: str) -> list[list[_MeasuredFlow]]:
+def measured_sets(readings: Readings, device: str) -> list[list[MeasuredFlow]]:
+    """Return the flows of each concurrent set of which each flow was also measured alone."""
     solos = {
         reading.text("flow"): reading
         for reading in readings.select("contention.solo", device=device)
@@ -124,7 +143,7 @@ def _measured_sets(readings: Readings, device: str) -> list[list[_MeasuredFlow]]
         if all(member.text("flow") in solos for member in members):
             sets.append(
                 [
-                    _MeasuredFlow(
+                    MeasuredFlow(
                         flow,
                         solos[member.text("flow")],
                         member,
@@ -137,7 +156,11 @@ def _measured_sets(readings: Readings, device: str) -> list[list[_MeasuredFlow]]
     return sets
 
 
-def _share(flows: list[_MeasuredFlow], shared_link: Bottleneck | None) -> FlowSetShare:
+def _share(
+    flows: list[MeasuredFlow],
+    shared_link: Bottleneck | None,
+    predicted: Sequence[float | None],
+) -> FlowSetShare:
     import numpy as np
 
     def kept(*arrays: Array) -> Array:
@@ -164,8 +187,9 @@ def _share(flows: list[_MeasuredFlow], shared_link: Bottleneck | None) -> FlowSe
                 slowdown_ratio=_slowdown(flow),
                 jitter_ratio=_measured_if(flow.jitter),
                 convergence_s=_measured_if(flow.convergence),
+                predicted_slowdown_ratio=foretold,
             )
-            for flow in flows
+            for flow, foretold in zip(flows, predicted, strict=True)
         ),
         jain_ratio=combined(jain, everything, evidence=f"Jain's index [jain1984] over {evidence}"),
         max_min_ratio=combined(max_min, everything, evidence=f"largest / least of {evidence}"),
@@ -179,7 +203,7 @@ def _measured_if(reading: Reading | None) -> Estimate | None:
     return None if reading is None else measured(reading)
 
 
-def _wire_jain(flows: list[_MeasuredFlow]) -> Estimate | None:
+def _wire_jain(flows: list[MeasuredFlow]) -> Estimate | None:
     """Return Jain's index over rates with packet headers; None where a size is not known."""
     import numpy as np
 
@@ -199,7 +223,7 @@ def _wire_jain(flows: list[_MeasuredFlow]) -> Estimate | None:
     )
 
 
-def _reached(flows: list[_MeasuredFlow], shared_link: Bottleneck) -> Estimate:
+def _reached(flows: list[MeasuredFlow], shared_link: Bottleneck) -> Estimate:
     """Return what the flows moved over a link together, over its capacity."""
     import numpy as np
 
@@ -221,7 +245,7 @@ def _jain(shares: Array) -> Array:
     return index
 
 
-def _slowdown(flow: _MeasuredFlow) -> Estimate:
+def _slowdown(flow: MeasuredFlow) -> Estimate:
     import numpy as np
 
     return combined(
