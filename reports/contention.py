@@ -15,7 +15,8 @@ from .drawing.heatmap import Cell, draw_heatmap, step_of
 from .drawing.plot import Axis, Curve, Point, draw_plot, frame
 from .drawing.scale import linear
 from .drawing.svg import Svg
-from .quantity import Quantity, format_tick, quantity, tip
+from .foretold import Foretold, foretold
+from .quantity import Quantity, format_tick, format_value, quantity, tip
 from .section import NEEDS_CALIBRATION, Absent, Documents, not_measured
 
 # The darkest colour means at least this slowdown, so that a harmless machine stays pale.
@@ -27,6 +28,8 @@ class SetRow:
     """One line of the table of concurrent sets."""
 
     flows: str
+    slowdowns: str
+    predicted: str
     worst: Quantity
     jain: Quantity
     spread: Quantity
@@ -40,6 +43,7 @@ class Sharing:
     matrix: Svg | None
     fairness: Svg | None
     fairness_text: str
+    foretold: Foretold | None
     sets: tuple[SetRow, ...]
 
 
@@ -136,6 +140,7 @@ def _sharing(one: Contention) -> Sharing:
         matrix=None if one.slowdown is None else _matrix(one.slowdown),
         fairness=None if largest is None else _fairness(largest),
         fairness_text="" if largest is None else _fairness_text(largest),
+        foretold=foretold(one),
         sets=tuple(_set_row(flow_set) for flow_set in one.sets),
     )
 
@@ -221,6 +226,14 @@ def _set_row(flow_set: FlowSetShare) -> SetRow:
     worst = max((share.slowdown_ratio for share in flow_set.flows), key=lambda ratio: ratio.value)
     return SetRow(
         flows=" | ".join(share.flow for share in flow_set.flows),
+        slowdowns=", ".join(
+            format_value(share.slowdown_ratio.value, "ratio") for share in flow_set.flows
+        ),
+        predicted=", ".join(
+            format_value(share.predicted_slowdown_ratio, "ratio")
+            for share in flow_set.flows
+            if share.predicted_slowdown_ratio is not None
+        ),
         worst=quantity(worst, "ratio"),
         jain=quantity(flow_set.jain_ratio, "ratio"),
         spread=quantity(flow_set.max_min_ratio, "ratio"),

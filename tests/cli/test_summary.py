@@ -39,3 +39,9 @@ def test_contention_lines_of_a_pair_within_noise_do_not_call_it_slowed(
     )
     (found,) = contention_lines(calibration)
     assert found.endswith(line)
+
+
+def test_contention_lines_put_predicted_beside_measured_slowdowns() -> None:
+    *_, found = contention_lines(sample.vm_calibration())
+    assert "6 slowdowns, median error 6.5% (56.0% if none were expected)" in found
+    assert found.endswith("worst: memcpy of 4 flows x2.50, measured x2.13")

@@ -530,14 +530,16 @@ def _cpu_contention() -> Contention:
     )
     solo = (11.7e9, 8.3e6, 121e9, 5.6e9)
     kept = (0.44, 0.31, 0.52, 0.47)
+    foretold = (2.1, 3.4, 1.9, 2.5)
     shares = tuple(
         FlowShare(
             flow=flow,
             solo_per_s=measured(rate),
             shared_per_s=measured(rate * share, 0.04),
             slowdown_ratio=measured(1 / share, 0.04),
+            predicted_slowdown_ratio=predicted,
         )
-        for flow, rate, share in zip(flows, solo, kept, strict=True)
+        for flow, rate, share, predicted in zip(flows, solo, kept, foretold, strict=True)
     )
     pair = FlowSetShare(flows=shares[:2], jain_ratio=measured(0.97), max_min_ratio=measured(1.4))
     return Contention(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import pytest
 
@@ -159,6 +161,39 @@ def test_sharing_shows_numbers_in_cells_and_leaves_unmeasured_pairs_empty() -> N
     assert one.fairness.count("bar behind") == 4
     assert "4 flows at once" in one.fairness_text
     assert [row.worst.text for row in one.sets] == ["3.23", "3.23"]
+
+
+def test_sharing_puts_predicted_beside_measured_slowdowns() -> None:
+    payload = sharing(VM)
+    assert not isinstance(payload, Absent)
+    (one,) = payload
+    assert one.foretold is not None
+    # Two sets of the same four flows, off by 7.6, 5.4, 1.2 and 17.5 %.
+    assert "6 flows in 2 sets" in one.foretold.text
+    assert "off by less than 6.5 %" in one.foretold.text
+    assert "is off by 56 %" in one.foretold.text
+    assert "predicted 3.40, measured 3.23" in one.foretold.drawing
+    assert [row.predicted for row in one.sets] == ["2.10, 3.40", "2.10, 3.40, 1.90, 2.50"]
+    assert one.sets[0].slowdowns == "2.27, 3.23"
+
+
+def test_sharing_without_predictions_has_no_such_drawing() -> None:
+    assert VM.calibration is not None
+    (item,) = VM.calibration.contention
+    blind = tuple(
+        msgspec.structs.replace(
+            one,
+            flows=tuple(
+                msgspec.structs.replace(share, predicted_slowdown_ratio=None) for share in one.flows
+            ),
+        )
+        for one in item.sets
+    )
+    item = msgspec.structs.replace(item, sets=blind)
+    calibration = msgspec.structs.replace(VM.calibration, contention=(item,))
+    payload = sharing(dataclasses.replace(VM, calibration=calibration))
+    assert not isinstance(payload, Absent)
+    assert payload[0].foretold is None
 
 
 def test_worst_cell_and_largest_set_are_found() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sized
 
 from topoprobe.measure.flows import parse_flow_set
 from topoprobe.measure.statistics import median
+from topoprobe.model.calibration.foresight import Foresight, foresights
 from topoprobe.records.base import Estimate, Status
 from topoprobe.records.calibration import (
     CalibrationDocument,
@@ -101,6 +102,7 @@ def contention_lines(calibration: CalibrationDocument) -> list[str]:
                 f"worst pair: {victim} runs x{slowdown.value:.2f} slower beside {aggressor} "
                 f"({slowdown.low:.2f}-{slowdown.high:.2f})"
             )
+        lines += _foretold(foresights(contention))
     return labelled("together", lines)
 
 
@@ -252,6 +254,22 @@ def _together(flow_set: FlowSetShare) -> str:
         f"{len(flow_set.flows)} flows at once{shared} keep, of their solo rate: {', '.join(kept)} "
         f"(Jain {flow_set.jain_ratio.value:.2f})"
     )
+
+
+def _foretold(found: tuple[Foresight, ...]) -> list[str]:
+    """Put what was foretold beside what was measured; no line where nothing was."""
+    if not found:
+        return []
+    worst = max(found, key=lambda one: abs(one.error_ratio))
+    error = median([abs(one.error_ratio) for one in found])
+    blind = median([abs(1 / one.measured.value - 1) for one in found])
+    (flow,) = parse_flow_set(worst.flow).flows
+    name = flow.work if flow.executor.kind == "cpu" else worst.flow
+    return [
+        f"predicted beside measured: {len(found)} slowdowns, median error {error:.1%} "
+        f"({blind:.1%} if none were expected); worst: {name} of {worst.num_flows} flows "
+        f"x{worst.predicted:.2f}, measured x{worst.measured.value:.2f}"
+    ]
 
 
 def _slowed_pair(matrix: SlowdownMatrix) -> tuple[str, str, Estimate] | None:
