@@ -16,7 +16,7 @@ from .drawing.plot import Axis, Curve, Point, draw_plot, frame
 from .drawing.scale import linear
 from .drawing.svg import Svg
 from .foretold import Foretold, foretold
-from .quantity import Quantity, format_tick, format_value, quantity, tip
+from .quantity import Quantity, format_tick, quantity, tip
 from .section import NEEDS_CALIBRATION, Absent, Documents, not_measured
 
 # The darkest colour means at least this slowdown, so that a harmless machine stays pale.

@@ -97,3 +97,62 @@ def test_calibrate_file_that_cannot_be_written_is_refused_first(
     code, _, err = calibrate(results, "-o", "/nonexistent/c.json")
     assert code == 2
     assert err.startswith("topoprobe: /nonexistent is not a folder")
+
+
+def edited(path: str, target: Path, old: str, new: str) -> str:
+    """Write a document with one text replaced and return its path."""
+    text = Path(path).read_text()
+    assert old in text
+    target.write_text(text.replace(old, new))
+    return str(target)
+
+
+def test_calibrate_several_runs_pools_them_and_tells_of_contradictions(
+    calibrate: Command, results: str, tmp_path: Path
+) -> None:
+    later = edited(results, tmp_path / "later.json", "2026-01-01", "2026-01-02")
+    other = edited(later, tmp_path / "other.json", "5000000000.0", "3000000000.0")
+    code, out, _ = calibrate(results, later, "--json")
+    (rate,) = decode_as(out.encode(), CalibrationDocument).devices[0].stream
+    assert (code, rate.rate_bytes_per_s.n) == (0, 10)
+    code, out, _ = calibrate(results, other)
+    assert code == 0
+    assert "WARN: " in out
+    assert "contradict each other in stream.triad" in out
+
+
+def test_calibrate_with_a_base_takes_what_is_missing_from_it(
+    calibrate: Command, results: str, tmp_path: Path
+) -> None:
+    base = str(tmp_path / "base.json")
+    assert calibrate(results, "-o", base)[0] == 0
+    only_copy = edited(results, tmp_path / "copy.json", "stream.triad", "stream.copy")
+    code, out, _ = calibrate(only_copy, "--base", base, "--json")
+    rates = decode_as(out.encode(), CalibrationDocument).devices[0].stream
+    assert code == 0
+    assert {rate.kernel for rate in rates} == {"copy", "triad"}
+
+
+def test_calibrate_unknown_revision_is_refused_in_one_sentence(
+    calibrate: Command, results: str, tmp_path: Path
+) -> None:
+    future = edited(results, tmp_path / "future.json", '"revision": 1', '"revision": 99')
+    code, out, err = calibrate(future, "--json")
+    assert (code, out) == (2, "")
+    assert "cpu.stream in revision 99; this version knows revisions up to" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_calibrate_number_beyond_floats_is_refused(
+    calibrate: Command, results: str, tmp_path: Path
+) -> None:
+    huge = edited(results, tmp_path / "huge.json", "5000000000.0", "1e999")
+    code, _, err = calibrate(huge)
+    assert code == 2
+    assert "is not valid JSON" in err
+
+
+def test_calibrate_stdin_twice_is_refused(calibrate: Command) -> None:
+    code, _, err = calibrate("-", "-")
+    assert code == 2
+    assert "stdin (-) holds one document" in err

@@ -11,13 +11,15 @@ from topoprobe import __version__
 from topoprobe.cli.options import Force, OutputFile, Quiet
 from topoprobe.cli.output import deliver, read_input, refuse_existing
 from topoprobe.cli.terminal import note, write_lines
+from topoprobe.errors import UsageError
 from topoprobe.records.base import Tool
+from topoprobe.records.calibration import CalibrationDocument
 from topoprobe.records.documents import decode_as, encode
 from topoprobe.records.results import ResultsDocument
 
 _EPILOG = (
     "Examples:\n\n  topoprobe calibrate results.json -o calibration.json\n\n"
-    "  topoprobe calibrate results.json --json"
+    "  topoprobe calibrate monday.json tuesday.json --base calibration.json --json"
 )
 
 
@@ -27,7 +29,14 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    results: Annotated[str, typer.Argument(help="A results document of `topoprobe bench`.")],
+    results: Annotated[
+        list[str],
+        typer.Argument(help="Results documents of `topoprobe bench`, all of one machine."),
+    ],
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="A calibration that gives the numbers these runs lack."),
+    ] = None,
     output: OutputFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the document.")] = False,
     force: Force = False,
@@ -36,25 +45,38 @@ def run(
     """Fit estimates with 95 % intervals, laws and model step costs to measured results."""
     if output is not None:
         refuse_existing(output, force)
-    measured = decode_as(read_input(results), ResultsDocument, results)
+    if results.count("-") + (base == "-") > 1:
+        raise UsageError("stdin (-) holds one document; give files for the others.")
+    documents = [decode_as(read_input(name), ResultsDocument, name) for name in results]
+    earlier = base and decode_as(read_input(base), CalibrationDocument, base)
 
+    from topoprobe.cli.registry import known_revisions
     from topoprobe.cli.summary import (
         ceiling_lines,
         contention_lines,
         machine_lines,
         status_lines,
     )
-    from topoprobe.model.calibration.build import calibrate
+    from topoprobe.model.calibration.build import calibrate_merged
+    from topoprobe.model.calibration.completing import completed
+    from topoprobe.model.calibration.merging import NamedRun, merge, refuse_unknown_revisions
 
-    document = calibrate(
-        measured,
+    runs = [NamedRun(*pair) for pair in zip(results, documents, strict=True)]
+    known = known_revisions()
+    for run in runs:
+        refuse_unknown_revisions(run, known)
+    merged = merge(runs)
+    document = calibrate_merged(
+        merged,
         tool=Tool(tool_version=__version__),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+    if base and earlier:
+        document = completed(document, earlier, base)
     if deliver(encode(document), output, as_json=as_json):
         lines = machine_lines(document.machine) + ceiling_lines(document)
         lines += contention_lines(document)
-        write_lines(lines + status_lines(measured, document))
+        write_lines(lines + status_lines(merged.results, document))
     if output not in (None, "-"):
         note(f"wrote {output}; next: topoprobe simulate {output} --requests 100 --rate 2",
              quiet=quiet)  # fmt: skip

@@ -20,6 +20,12 @@ def benchmarks() -> tuple[Benchmark, ...]:
     return cast("tuple[Benchmark, ...]", importlib.import_module("topoprobe.microbench").BENCHMARKS)
 
 
+def known_revisions() -> dict[str, int]:
+    """Return the newest revision of every benchmark, that of given flows included."""
+    given = given_flows(FlowSet(()), GpuChoice())
+    return {one.name: one.revision for one in (*benchmarks(), given)}
+
+
 def given_flows(flows: FlowSet, gpus: GpuChoice) -> Benchmark:
     """Return the benchmark that runs a concurrent set the user wrote."""
     module = importlib.import_module("topoprobe.microbench.contention")

@@ -12,6 +12,7 @@ from topoprobe.machine.sources.scan import make_up
 from topoprobe.measure.flows import parse_flow_set
 from topoprobe.model.calibration.build import calibrate
 from topoprobe.records.calibration import CalibrationDocument, Contention, FlowSetShare
+from topoprobe.records.documents import encode
 from topoprobe.records.results import Series
 
 
@@ -139,3 +140,10 @@ def test_matrix_names_the_disk_as_a_partner() -> None:
     matrix = contention(shared(text, (1e9, 9e9))).slowdown
     assert matrix is not None
     assert matrix.flows == ("disk", "stream")
+
+
+def test_flow_that_starved_has_no_slowdown_and_enters_no_document() -> None:
+    text = "host:0 -> core:0 via cpu, work=chase | host:0 -> core:1 via cpu, work=stream"
+    document = calibrated(shared(text, (0.0, 9e9), 1e9))
+    assert document.contention == ()
+    assert encode(document)

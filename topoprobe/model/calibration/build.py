@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.sharing import MIN_PAIRS
 from topoprobe.model.calibration import ceilings, contention, links, swap
 from topoprobe.model.calibration.cpu_works import cpu_contention
 from topoprobe.model.calibration.knee import knee_load
+from topoprobe.model.calibration.merging import Merged
 from topoprobe.model.calibration.readings import Readings, measured, series_name
 from topoprobe.model.calibration.steps import fit_models
 from topoprobe.model.calibration.verdicts import verdicts
@@ -19,6 +22,24 @@ from topoprobe.records.calibration import (
 )
 from topoprobe.records.machine import Gpu, Host, MachineDocument, Numa, Package
 from topoprobe.records.results import ResultsDocument
+
+
+def calibrate_merged(
+    merged: Merged, *, tool: Tool, created_at: str | None = None
+) -> CalibrationDocument:
+    """Turn several runs on one machine into estimates; contradictions become verdicts.
+
+    Raises
+    ------
+    ModelError
+        If they hold no usable series at all.
+    """
+    document = calibrate(merged.results, tool=tool, created_at=created_at)
+    return msgspec.structs.replace(
+        document,
+        results=tuple(_run_name(run.results) for run in merged.runs),
+        verdicts=(*merged.verdicts, *document.verdicts),
+    )
 
 
 def calibrate(
@@ -52,7 +73,7 @@ def calibrate(
         tool=tool,
         machine=machine,
         created_at=created_at,
-        results=(f"{results.suite} suite started {results.started_at}",),
+        results=(_run_name(results),),
         devices=tuple(_device(machine, readings, device) for device in devices),
         links=links.link_calibrations(machine, readings),
         contention=tuple(
@@ -64,6 +85,10 @@ def calibrate(
         missing=_missing(results, readings),
         verdicts=verdicts(results),
     )
+
+
+def _run_name(results: ResultsDocument) -> str:
+    return f"{results.suite} suite started {results.started_at}"
 
 
 def _device(machine: MachineDocument, readings: Readings, device: str) -> DeviceCalibration:

@@ -11,9 +11,10 @@ from topoprobe.measure.bottleneck import Bottleneck, bottleneck
 from topoprobe.measure.fairness import HEADER_BYTES
 from topoprobe.measure.flows import Flow, parse_flow_set
 from topoprobe.measure.sharing import MIN_PAIRS, SizePair, sharing_exponent
-from topoprobe.model.calibration.readings import Reading, Readings, combined, grouped, measured
+from topoprobe.model.calibration.readings import Reading, Readings, combined, measured
 from topoprobe.records.base import Estimate
 from topoprobe.records.calibration import FlowSetShare, FlowShare, SlowdownMatrix
+from topoprobe.records.results import Factor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,26 +135,39 @@ def measured_sets(readings: Readings, device: str) -> list[list[MeasuredFlow]]:
         for reading in readings.select(name, device=device)
     }
     sets = []
-    shared = readings.select("contention.shared", device=device)
-    for (text,), members in grouped(shared, "set").items():
+    for text, members in _newest_sets(readings, device).items():
         members.sort(key=lambda reading: reading.number("index"))
-        flows = parse_flow_set(str(text)).flows
+        flows = parse_flow_set(text).flows
         if len(members) != len(flows):
             continue
-        if all(member.text("flow") in solos for member in members):
+        if all(_has_rates(solos.get(member.text("flow")), member) for member in members):
             sets.append(
                 [
                     MeasuredFlow(
                         flow,
                         solos[member.text("flow")],
                         member,
-                        beside.get(("contention.jitter", str(text), index)),
-                        beside.get(("contention.convergence", str(text), index)),
+                        beside.get(("contention.jitter", text, index)),
+                        beside.get(("contention.convergence", text, index)),
                     )
                     for index, (flow, member) in enumerate(zip(flows, members, strict=True))
                 ]
             )
     return sets
+
+
+def _newest_sets(readings: Readings, device: str) -> dict[str, list[Reading]]:
+    """Return the readings of each set; of runs with buffers of other sizes, those of the last."""
+    by_size: dict[tuple[str, Factor | None], list[Reading]] = {}
+    for reading in readings.select("contention.shared", device=device):
+        key = reading.text("set"), reading.factors.get("size_bytes")
+        by_size.setdefault(key, []).append(reading)
+    return {text: members for (text, _), members in by_size.items()}
+
+
+def _has_rates(solo: Reading | None, shared: Reading) -> bool:
+    """Tell whether a flow moved something in every window; one that starved has no slowdown."""
+    return solo is not None and min(*solo.values, *shared.values) > 0.0
 
 
 def _share(

@@ -1,0 +1,61 @@
+"""What an earlier calibration gives where newer runs are silent."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.model.calibration.samples import MACHINE, TOOL, results, series
+from topoprobe.errors import InputError
+from topoprobe.model.calibration.build import calibrate
+from topoprobe.model.calibration.completing import completed
+from topoprobe.records.calibration import CalibrationDocument
+from topoprobe.records.documents import encode
+from topoprobe.records.machine import Host
+from topoprobe.records.results import Series
+
+
+def stream(kernel: str, rate: float, threads: int = 1) -> Series:
+    return series(f"stream.{kernel}", rate, threads=threads, variant="none", array_bytes=64)
+
+
+def calibrated(*members: Series) -> CalibrationDocument:
+    return calibrate(results(*members), tool=TOOL)
+
+
+BASE = calibrated(
+    stream("triad", 5e9),
+    stream("copy", 4e9),
+    series("latency.idle", 1e-7, "s", ring_bytes=64),
+    series("stream.triad", 2e12, device="gpu0", variant="cuda"),
+)
+
+
+def test_numbers_that_new_runs_lack_come_from_the_base_and_say_so() -> None:
+    document = completed(calibrated(stream("triad", 6e9)), BASE, "base.json")
+    host, gpu = document.devices
+    rates = {one.kernel: one.rate_bytes_per_s for one in host.stream}
+    assert rates["triad"].value == pytest.approx(6e9)
+    assert not rates["triad"].evidence.startswith("from base.json")
+    assert rates["copy"].value == pytest.approx(4e9)
+    assert rates["copy"].evidence.startswith("from base.json: test.bench r3")
+    assert host.memory_latency_s is not None
+    assert host.memory_latency_s.evidence.startswith("from base.json: ")
+    assert gpu.device == "gpu0"
+    assert document.results[1].startswith("base.json: quick suite")
+    assert encode(document)
+
+
+def test_complete_calibration_takes_nothing_from_its_base() -> None:
+    document = completed(BASE, BASE, "base.json")
+    assert document.devices == BASE.devices
+
+
+def test_base_of_another_machine_is_refused() -> None:
+    nodes = tuple(
+        msgspec.structs.replace(node, name="tower") if isinstance(node, Host) else node
+        for node in MACHINE.nodes
+    )
+    other = msgspec.structs.replace(BASE, machine=msgspec.structs.replace(MACHINE, nodes=nodes))
+    with pytest.raises(InputError, match=r"old.json is a calibration of another machine"):
+        completed(BASE, other, "old.json")

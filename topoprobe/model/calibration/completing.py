@@ -1,0 +1,118 @@
+"""Numbers that new runs lack, taken from an earlier calibration and marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from topoprobe.errors import InputError
+from topoprobe.machine.sameness import difference
+from topoprobe.records.base import Estimate, Record
+from topoprobe.records.calibration import (
+    CalibrationDocument,
+    ComputeRate,
+    Contention,
+    CpuWork,
+    DeviceCalibration,
+    FlowSetShare,
+    LinkCalibration,
+    ModelCost,
+    RooflinePoint,
+    StorageRate,
+    StreamRate,
+    SwapLaw,
+    SwapRate,
+)
+
+T = TypeVar("T", bound=Record)
+
+# What makes two entries of a list one quantity. Lists of other entries are taken as a whole: the
+# points of a curve belong together.
+_KEYS: Mapping[type[Record], Callable[[Any], object]] = {
+    DeviceCalibration: lambda one: one.device,
+    StreamRate: lambda one: (one.kernel, one.num_threads),
+    ComputeRate: lambda one: (one.dtype, one.method, one.num_threads),
+    RooflinePoint: lambda one: (one.dtype, one.intensity_flop_per_byte, one.num_threads),
+    SwapRate: lambda one: (one.direction, one.layout, one.load, one.block_bytes),
+    SwapLaw: lambda one: (one.direction, one.layout),
+    StorageRate: lambda one: (one.name, one.operation, one.is_direct, one.block_bytes),
+    LinkCalibration: lambda one: one.link,
+    Contention: lambda one: one.resource,
+    FlowSetShare: lambda one: tuple(share.flow for share in one.flows),
+    CpuWork: lambda one: one.work,
+    ModelCost: lambda one: (one.model.name, one.model.dtype, one.devices, one.num_threads),
+}
+_TAKEN = ("devices", "links", "contention", "models")
+
+
+def completed(
+    document: CalibrationDocument, base: CalibrationDocument, name: str
+) -> CalibrationDocument:
+    """Fill in what a calibration lacks from an earlier one of the same machine.
+
+    Parameters
+    ----------
+    document : CalibrationDocument
+        Whose own numbers stay as they are.
+    base : CalibrationDocument
+        The earlier one. The evidence of what is taken says so.
+    name : str
+        What evidence and messages call it.
+
+    Raises
+    ------
+    InputError
+        If it is of another machine.
+    """
+    why = difference(document.machine, base.machine)
+    if why is not None:
+        raise InputError(
+            f"{name} is a calibration of another machine than the results: {why}; give one of the "
+            "same machine, or none."
+        )
+    marked = _marked(base, f"from {name}: ")
+    taken = {field: _list(getattr(document, field), getattr(marked, field)) for field in _TAKEN}
+    results = (*document.results, *(f"{name}: {run}" for run in base.results))
+    return msgspec.structs.replace(document, results=results, **taken)
+
+
+def _filled(new: T, base: T) -> T:
+    taken = {}
+    for field in new.__struct_fields__:
+        mine, theirs = getattr(new, field), getattr(base, field)
+        if isinstance(mine, tuple) and isinstance(theirs, tuple):
+            taken[field] = _list(mine, theirs)
+        elif mine is None:
+            taken[field] = theirs
+    return msgspec.structs.replace(new, **taken)
+
+
+def _list(mine: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not mine or not theirs:
+        return mine or theirs
+    key = _KEYS.get(type(mine[0]))
+    if key is None:
+        return mine
+    base = {key(one): one for one in theirs}
+    own = tuple(_entry(one, base.pop(key(one), None)) for one in mine)
+    return own + tuple(base.values())
+
+
+def _entry(mine: Any, theirs: Any) -> Any:
+    """Fill in a device, a link or a resource; a law or a measured set stands by itself."""
+    is_collection = isinstance(mine, DeviceCalibration | LinkCalibration | Contention)
+    return _filled(mine, theirs) if is_collection and theirs is not None else mine
+
+
+def _marked(value: Any, mark: str) -> Any:
+    """Return a record with the mark before the evidence of every estimate in it."""
+    if isinstance(value, Estimate):
+        return msgspec.structs.replace(value, evidence=mark + value.evidence)
+    if isinstance(value, tuple):
+        return tuple(_marked(one, mark) for one in value)
+    if isinstance(value, Record):
+        fields = {name: _marked(getattr(value, name), mark) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **fields)
+    return value
