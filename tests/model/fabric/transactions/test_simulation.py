@@ -193,9 +193,9 @@ def test_cap_holds() -> None:
 def test_cap_above_its_share_changes_nothing_for_who_is_held_up() -> None:
     resources = [wire("first", BYTE_FAIR), Resource("narrow", "pcie", 4e9)]
     way = ["first", "narrow"]
-    capped = replace(writer("a", 64, way), cap_bytes_per_s=5e9)
-    little, big = rates(resources, [capped, writer("b", 512, way)], duration_s=400e-6)
-    assert little * 88 / 64 == pytest.approx(big * 536 / 512, rel=NEAR)
+    capped = replace(writer("a", 32, way), cap_bytes_per_s=5e9)
+    little, big = rates(resources, [capped, writer("b", 256, way)], duration_s=400e-6)
+    assert little * 56 / 32 == pytest.approx(big * 280 / 256, rel=NEAR)
 
 
 def test_same_seed_gives_the_same_and_the_phase_is_seeded() -> None:
