@@ -151,6 +151,11 @@ def _beside(
         factors=rates.factors,
         is_better_higher=False,
         status=rates.status if samples else Status.SKIPPED,
-        reason=rates.reason if samples else gap,
+        reason=_reason_beside(rates) if samples else gap,
         samples=tuple(samples),
     )
+
+
+def _reason_beside(rates: Series) -> str | None:
+    """Say whose reason it is: what chunks tell is not judged by itself."""
+    return rates.reason and f"beside a rate that did not settle: {rates.reason}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -100,3 +101,20 @@ def test_run_that_became_no_sample_lends_its_chunks_to_no_other(
     (jitter,) = run.told(measured)
     assert [one.value for one in measured[0].samples] == [pytest.approx(6 / 1.2)]
     assert [one.value for one in jitter.samples] == [pytest.approx(0.5 / 0.1)]
+
+
+def test_run_beside_a_rate_that_did_not_settle_says_whose_reason_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = itertools.cycle([(0.1, 0.2, 0.3, 1.0), (0.1, 0.2, 0.3, 2.0)])
+    monkeypatch.setattr(
+        flow_run, "trace_flows", lambda *lanes, **options: [[Trace(0.0, next(ends), 1.0)]]
+    )
+    bench = Bench()
+    quantity = Quantity("contention.shared", "per_s", {"index": 0})
+    lane: Any = Lane(None, None, print, 1.0)  # type: ignore[arg-type]
+    run = FlowRun((quantity,), ((lane,),), 2.0, bench.context())
+    measured = collect(bench.context(num_samples=3), [run.trial()])
+    (jitter,) = run.told(measured)
+    assert jitter.status is Status.UNSTABLE
+    assert jitter.reason == f"beside a rate that did not settle: {measured[0].reason}"
