@@ -83,7 +83,7 @@ class Fluid:
         ModelError
             If there is none of this id.
         """
-        flow = self._flow(flow_id)
+        flow = self.require(flow_id)
         self._touch(flow)
         for arbiter in self._at(flow):
             arbiter.remove(flow)
@@ -98,7 +98,7 @@ class Fluid:
         ModelError
             If there is none of this id, or the cap is not above zero.
         """
-        flow = self._flow(flow_id)
+        flow = self.require(flow_id)
         if not cap_bytes_per_s > 0.0:
             raise ModelError(f"{flow_id} cannot be capped to {cap_bytes_per_s:g}; expected > 0.")
         self._touch(flow)
@@ -156,7 +156,7 @@ class Fluid:
         ModelError
             If there is none of this id, or shares contradict each other.
         """
-        self._flow(flow_id)
+        self.require(flow_id)
         self.settle()
         return self._allocations[flow_id]
 
@@ -171,7 +171,14 @@ class Fluid:
         self.settle()
         return {name: self._allocations[name] for name in self._flows}
 
-    def _flow(self, flow_id: str) -> Flow:
+    def require(self, flow_id: str) -> Flow:
+        """Return the flow of an id.
+
+        Raises
+        ------
+        ModelError
+            If it is not in flight.
+        """
         if flow_id not in self._flows:
             raise ModelError(f"There is no flow {flow_id} among the {len(self._flows)} in flight.")
         return self._flows[flow_id]
