@@ -11,7 +11,12 @@ from tests.model.calibration.samples import results
 from topoprobe.cli.main import main
 from topoprobe.machine.sources.scan import make_up
 from topoprobe.records.base import Estimate, Source, Tool
-from topoprobe.records.calibration import CalibrationDocument, LinkCalibration
+from topoprobe.records.calibration import (
+    CalibrationDocument,
+    Contention,
+    CpuWork,
+    LinkCalibration,
+)
 from topoprobe.records.documents import encode
 from topoprobe.records.machine import MachineDocument
 
@@ -53,6 +58,83 @@ def measured(text: str, rate: float) -> CalibrationDocument:
     )
 
 
+def of_cpus() -> CalibrationDocument:
+    """Calibration of two CPUs whose triads and chases were measured side by side."""
+
+    def estimate(value: float) -> Estimate:
+        return Estimate(
+            value=value, low=value, high=value, source=Source.MEASURED, n=9, evidence="timed"
+        )
+
+    works = (
+        CpuWork(
+            work="stream", solo_per_s=estimate(10e9), memory_bytes_per_unit=1.0,
+            stall_ratio=estimate(5.0),
+        ),
+        CpuWork(work="chase", solo_per_s=estimate(1e7), memory_bytes_per_unit=64.0),
+        CpuWork(work="gemm", solo_per_s=estimate(5e10), memory_bytes_per_unit=0.0),
+    )  # fmt: skip
+    contention = Contention(
+        resource="memory:host", traffic_bytes_per_s=estimate(40e9), cpu_works=works
+    )
+    return CalibrationDocument(
+        tool=Tool(tool_version="1"),
+        machine=machine("socket(cores=2)"),
+        contention=(contention,),
+    )
+
+
+def test_predict_of_cpus_goes_by_their_laws(predict: Command, tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(encode(of_cpus()))
+    flows = " | ".join(
+        f"host:0 > core:{core} via cpu, work={work}"
+        for core, work in ((0, "stream"), (1, "chase"), (1, "gemm"))
+    )
+    code, out, _ = predict(str(path), "--flows", flows, "--json")
+    stream, chase, gemm = json.loads(out)["flows"]
+    assert code == 0
+    assert (stream["unit"], chase["unit"], gemm["unit"]) == ("bytes_per_s", "per_s", "flop_per_s")
+    assert stream["rate_bytes_per_s"] == pytest.approx(10e9 / (1 + 5.0 * 5e6 * 64 / 40e9))
+    assert chase["slowdown"] == pytest.approx(2.0)
+    _, text, _ = predict(str(path), "--flows", flows)
+    assert "shares CPU 1 with flow 3, as much time for each" in text
+    assert "1.04 times as long while other CPUs draw 320 MB/s of memory" in text
+
+
+@pytest.mark.parametrize(
+    ("flows", "extra", "message"),
+    [
+        ("host:0 > core:0 via cpu, work=gemv", [], "no law of gemv was fitted"),
+        ("host:0 > core:0 via cpu | host:0 > gpu:0", [], "predict them as two sets"),
+        ("host:0 > core:0 via cpu", ["--model", "transactions"], "knows no CPUs"),
+    ],
+)
+def test_predict_refuses_what_cpus_have_no_law_for(
+    predict: Command, tmp_path: Path, flows: str, extra: list[str], message: str
+) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(encode(of_cpus()))
+    code, _, err = predict(str(path), "--flows", flows, *extra)
+    assert code == 2
+    assert message in err
+
+
+def test_predict_of_cpus_that_nobody_measured_asks_for_a_calibration(predict: Command) -> None:
+    code, _, err = predict("hgx-h100", "--flows", "host:0 > host:0")
+    assert code == 2
+    assert "give the calibration of a machine that `topoprobe profile`" in err
+
+
+def test_predict_tells_when_bytes_have_arrived(predict: Command) -> None:
+    flows = "host:0 > gpu:0, size=1GiB | host:0 > gpu:0, size=1GiB, delay=1s"
+    _, out, _ = predict("hgx-h100", "--flows", flows, "--json")
+    first, later = json.loads(out)["flows"]
+    assert first["completion_s"] == pytest.approx((1 << 30) / first["solo_bytes_per_s"])
+    assert later["completion_s"] == pytest.approx(1.0 + first["completion_s"])
+    assert "done after" in predict("hgx-h100", "--flows", flows)[1]
+
+
 def test_predict_first_says_who_is_slowed_and_last_what_comes_next(predict: Command) -> None:
     code, out, err = predict("hgx-h100", "--flows", THREE)
     lines = out.splitlines()
@@ -69,7 +151,7 @@ def test_predict_json_has_the_shape_that_scripts_rely_on(predict: Command) -> No
     assert code == 0
     assert set(document["flows"][0]) == {
         "src", "dst", "executor", "rate_bytes_per_s", "solo_bytes_per_s", "slowdown", "bottleneck",
-        "why",
+        "unit", "why",
     }  # fmt: skip
     assert [one["executor"] for one in document["flows"]] == ["ce", "ce", "nic"]
     rates = [one["rate_bytes_per_s"] / 1e9 for one in document["flows"]]

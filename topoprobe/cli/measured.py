@@ -78,12 +78,12 @@ def _flow_lines(calibration: CalibrationDocument) -> list[str]:
 def _flow_table(flow_set: FlowSetShare) -> Iterator[str]:
     if len(flow_set.flows) == 1:
         (alone,) = flow_set.flows
-        yield f"{alone.flow}: {_rate(alone.flow, alone.solo_per_s.value)} alone"
+        yield f"{alone.flow}: {rate_text(alone.flow, alone.solo_per_s.value)} alone"
         return
     for share in flow_set.flows:
         solo, together = share.solo_per_s.value, share.shared_per_s.value
         yield (
-            f"{share.flow}: {_rate(share.flow, solo)} alone, {_rate(share.flow, together)} "
+            f"{share.flow}: {rate_text(share.flow, solo)} alone, {rate_text(share.flow, together)} "
             f"together, {_change(share.slowdown_ratio)}{_evenness(share)}"
         )
     yield from _set_lines(flow_set)
@@ -127,7 +127,8 @@ def _change(slowdown: Estimate) -> str:
     return f"unchanged within the noise {interval}"
 
 
-def _rate(flow: str, per_s: float) -> str:
+def rate_text(flow: str, per_s: float) -> str:
+    """Write what a flow does in a second, in the unit of its work."""
     if "work=gemm" in flow:
         return format_flops(per_s)
     if "work=chase" in flow:

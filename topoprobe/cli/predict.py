@@ -13,13 +13,15 @@ import typer
 from topoprobe.cli.options import Quiet
 from topoprobe.cli.output import read_input
 from topoprobe.cli.terminal import note, write_lines
-from topoprobe.errors import InputError, UsageError
-from topoprobe.measure.flows import FlowSet, parse_flow_set
+from topoprobe.errors import InputError, ModelError, UsageError
+from topoprobe.measure.flows import FlowSet, Work, parse_flow_set
 from topoprobe.units import format_rate, format_seconds
 
 if TYPE_CHECKING:
     from topoprobe.model.fabric.machines import FlowFabric
     from topoprobe.model.prediction import FlowPrediction, Prediction, Solver
+    from topoprobe.records.calibration import CalibrationDocument
+    from topoprobe.records.machine import MachineDocument
 
 _EPILOG = (
     "Examples:\n\n"
@@ -31,6 +33,8 @@ _EPILOG = (
 )
 _MODELS = ("fluid", "transactions")
 _SLOWED_RATIO = 1.02
+# What CPUs do counts in its own unit, under the names that scripts know.
+_UNITS = {Work.GEMM: "flop_per_s", Work.CHASE: "per_s"}
 
 
 def register(app: typer.Typer) -> None:
@@ -77,16 +81,45 @@ def run(
     if model not in _MODELS:
         raise UsageError(f"--model {model} is unknown; expected {' or '.join(_MODELS)}.")
     flow_set = parse_flow_set(" | ".join(flows))
-    fabric = _fabric(machine)
+    fabric, solver = _fabric(machine, flow_set, model)
 
     from topoprobe.model.prediction import predict
 
-    prediction = predict(fabric, flow_set, solver=_solver(model))
+    prediction = predict(fabric, flow_set, solver=solver)
     if as_json:
         sys.stdout.write(json.dumps(_document(prediction, model), indent=1) + "\n")
         return
     write_lines(_lines(prediction))
     note(_next_command(machine, flow_set, model), quiet=quiet)
+
+
+def _fabric(name: str, flow_set: FlowSet, model: str) -> tuple[FlowFabric, Solver]:
+    """Return what the flows are asked of, and who answers."""
+    from topoprobe.cli.machines import read_machine
+    from topoprobe.machine.view import Machine
+    from topoprobe.model.fabric.cpu_fabric import CpuFabric
+    from topoprobe.model.fabric.cpus import cpu_laws
+    from topoprobe.model.fabric.machines import MachineFabric
+    from topoprobe.model.fabric.pod_grammar import is_pod, parse_pod
+    from topoprobe.model.fabric.pods import PodFabric
+
+    if not Path(name).exists() and is_pod(name):
+        pod = PodFabric(parse_pod(name), lambda each: Machine(read_machine([each])))
+        return pod, _solver(model)
+    document, calibration = _machine(name)
+    machine = Machine(document)
+    if any(flow.executor.kind == "cpu" for flow in flow_set.flows):
+        laws = None if calibration is None else cpu_laws(calibration)
+        if laws is None:
+            raise ModelError(
+                f"{name} has no laws of what flows by cpu do to each other; give the calibration "
+                "of a machine that `topoprobe profile` or `bench --only cpu.contention` measured."
+            )
+        if model != "fluid":
+            raise UsageError(f"--model {model} knows no CPUs; leave it out.")
+        cpus = CpuFabric(machine, laws, flow_set)
+        return cpus, cpus.solve
+    return MachineFabric(machine, calibration), _solver(model)
 
 
 def _solver(model: str) -> Solver:
@@ -100,28 +133,23 @@ def _solver(model: str) -> Solver:
     return packet_solver(event_loop())
 
 
-def _fabric(name: str) -> FlowFabric:
+def _machine(name: str) -> tuple[MachineDocument, CalibrationDocument | None]:
+    """Read a calibration with its machine, or a machine that nobody measured."""
     from topoprobe.cli.machines import read_machine
-    from topoprobe.machine.view import Machine
-    from topoprobe.model.fabric.machines import MachineFabric
-    from topoprobe.model.fabric.pod_grammar import is_pod, parse_pod
-    from topoprobe.model.fabric.pods import PodFabric
     from topoprobe.records.calibration import CalibrationDocument
     from topoprobe.records.documents import decode
     from topoprobe.records.machine import MachineDocument
 
-    if not Path(name).exists() and is_pod(name):
-        return PodFabric(parse_pod(name), lambda each: Machine(read_machine([each])))
     if name != "-" and not Path(name).is_file():
-        return MachineFabric(Machine(read_machine([name])))
+        return read_machine([name]), None
     data = read_input(name)
     if name != "-" and b'"topoprobe.' not in data[:4096]:
-        return MachineFabric(Machine(read_machine([name])))
+        return read_machine([name]), None
     document = decode(data, name)
     if isinstance(document, CalibrationDocument):
-        return MachineFabric(Machine(document.machine), document)
+        return document.machine, document
     if isinstance(document, MachineDocument):
-        return MachineFabric(Machine(document))
+        return document, None
     raise InputError(
         f"{name} holds no capacities; expected a calibration (topoprobe calibrate {name} -o "
         "calibration.json makes one of results) or a machine document."
@@ -167,6 +195,7 @@ def _flow_record(one: FlowPrediction) -> dict[str, Any]:
         "executor": str(one.flow.executor),
         "rate_bytes_per_s": one.rate_bytes_per_s,
         "solo_bytes_per_s": one.solo_bytes_per_s,
+        "unit": _UNITS.get(one.flow.work, "bytes_per_s"),
         "slowdown": one.slowdown_ratio,
         "bottleneck": one.bottleneck,
         "why": one.why,
@@ -185,19 +214,31 @@ def _lines(prediction: Prediction) -> list[str]:
         )
         lines += [
             f"flow {number}  {one.flow}",
-            f"        {format_rate(one.rate_bytes_per_s)} of {format_rate(one.solo_bytes_per_s)} "
+            f"        {_rate(one, one.rate_bytes_per_s)} of {_rate(one, one.solo_bytes_per_s)} "
             f"alone{change}{ends}",
             f"        {one.why}",
         ]
-    lines.append(
-        f"together {format_rate(prediction.aggregate_bytes_per_s)}; fairness of what each keeps: "
-        f"Jain {prediction.jain_ratio:.3f}; of bytes on the wire: Jain "
-        f"{prediction.wire_jain_ratio:.3f}"
-    )
+    lines.append(_fairness(prediction))
     evidence = dict.fromkeys((one.source, one.evidence) for one in prediction.bottlenecks)
     lines += [f"{source} capacity: {text}" for source, text in evidence]
     lines += [f"taken not to limit: {one.subject}, {one.reason}" for one in prediction.assumptions]
     return lines
+
+
+def _fairness(prediction: Prediction) -> str:
+    kept = f"fairness of what each keeps: Jain {prediction.jain_ratio:.3f}"
+    if any(one.flow.executor.kind == "cpu" for one in prediction.flows):
+        return kept
+    return (
+        f"together {format_rate(prediction.aggregate_bytes_per_s)}; {kept}; of bytes on the wire: "
+        f"Jain {prediction.wire_jain_ratio:.3f}"
+    )
+
+
+def _rate(one: FlowPrediction, per_s: float) -> str:
+    from topoprobe.cli.measured import rate_text
+
+    return rate_text(str(one.flow), per_s)
 
 
 def _headline(prediction: Prediction) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from topoprobe.measure.fairness import jain_ratio
 from topoprobe.measure.flows import Flow, FlowSet
+from topoprobe.model.completions import completions
 from topoprobe.model.fabric.demand import Allocation, Demand
 from topoprobe.model.fabric.fluid import solve
 from topoprobe.model.fabric.machines import FlowFabric
@@ -31,11 +32,10 @@ class FlowPrediction:
     ----------
     flow : Flow
     rate_bytes_per_s, solo_bytes_per_s : float
-        Payload, beside the others and alone.
-    slowdown_ratio : float
-        Alone over beside the others.
+        Payload, beside all others and alone.
     completion_s : float or None
-        When it has moved its size, from the start of the set; None where it names none.
+        When it has moved its size, from the start of the set, as flows come and go, by the fluid
+        model; None where it names none.
     bottleneck : str or None
         The resource that holds it back; None where it is its own cap.
     bottleneck_words : str or None
@@ -47,11 +47,15 @@ class FlowPrediction:
     flow: Flow
     rate_bytes_per_s: float
     solo_bytes_per_s: float
-    slowdown_ratio: float
     completion_s: float | None
     bottleneck: str | None
     bottleneck_words: str | None
     why: str
+
+    @property
+    def slowdown_ratio(self) -> float:
+        """Alone over beside the others."""
+        return self.solo_bytes_per_s / self.rate_bytes_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,17 @@ def predict(fabric: FlowFabric, flow_set: FlowSet, *, solver: Solver = solve) ->
     placed = [fabric.place(flow, str(index)) for index, flow in enumerate(flow_set.flows)]
     together = _solved(fabric, placed, solver)
     alone = [_solved(fabric, [one], solver)[one.demand.id] for one in placed]
+    done = completions(_crossed(fabric, placed), flow_set, placed)
     flows = tuple(
-        _flow(fabric, placed, index, flow, together[str(index)], alone[index])
+        FlowPrediction(
+            flow=flow,
+            rate_bytes_per_s=together[str(index)].rate_bytes_per_s,
+            solo_bytes_per_s=alone[index].rate_bytes_per_s,
+            completion_s=done[index],
+            bottleneck=(name := together[str(index)].bottleneck),
+            bottleneck_words=None if name is None else fabric.words(name),
+            why=reason(fabric, placed, index, together[str(index)]),
+        )
         for index, flow in enumerate(flow_set.flows)
     )
     rates = [one.rate_bytes_per_s for one in flows]
@@ -142,33 +155,15 @@ def packet_solver(loop: Loop = run) -> Solver:
     return simulated
 
 
-def _flow(
-    fabric: FlowFabric,
-    placed: Sequence[PlacedFlow],
-    index: int,
-    flow: Flow,
-    together: Allocation,
-    alone: Allocation,
-) -> FlowPrediction:
-    name = together.bottleneck
-    return FlowPrediction(
-        flow=flow,
-        rate_bytes_per_s=together.rate_bytes_per_s,
-        solo_bytes_per_s=alone.rate_bytes_per_s,
-        slowdown_ratio=alone.rate_bytes_per_s / together.rate_bytes_per_s,
-        completion_s=None,
-        bottleneck=name,
-        bottleneck_words=None if name is None else fabric.words(name),
-        why=reason(fabric, placed, index, together),
-    )
-
-
 def _solved(
     fabric: FlowFabric, placed: Sequence[PlacedFlow], solver: Solver
 ) -> Mapping[str, Allocation]:
-    demands = [one.demand for one in placed]
-    crossed = dict.fromkeys(name for demand in demands for name in units_per_byte(demand))
-    return solver([fabric.resources[name] for name in crossed], demands)
+    return solver(_crossed(fabric, placed), [one.demand for one in placed])
+
+
+def _crossed(fabric: FlowFabric, placed: Sequence[PlacedFlow]) -> list[Resource]:
+    names = dict.fromkeys(name for one in placed for name in units_per_byte(one.demand))
+    return [fabric.resources[name] for name in names]
 
 
 def _wire_per_byte(fabric: FlowFabric, demand: Demand) -> float:

@@ -34,7 +34,9 @@ def reason(
     if allocation.bottleneck is None:
         return f"goes no faster by itself: {flow.cap_reason or 'its cap'}"
     resource = fabric.resources[allocation.bottleneck]
-    words = f"{fabric.words(resource.id)} ({format_rate(resource.capacity_per_s)})"
+    words = fabric.words(resource.id)
+    if resource.kind != "core":
+        words += f" ({format_rate(resource.capacity_per_s)})"
     takes = units_per_byte(flow.demand)[resource.id]
     others = [
         number
@@ -42,6 +44,8 @@ def reason(
         if number != index and resource.id in units_per_byte(other.demand)
     ]
     if not others:
+        if resource.kind == "core":
+            return f"alone on {words}, busy all the time: {flow.cap_reason}"
         return f"alone on {words}, {_payload(resource, flow.demand, takes)}"
     names = listed([f"flow {number + 1}" for number in others])
     return f"shares {words} with {names}, {_law(resource, [placed[n] for n in (index, *others)])}"
@@ -68,6 +72,8 @@ def _law(resource: Resource, flows: Sequence[PlacedFlow]) -> str:
     sharing = resource.sharing
     if sharing.by == "outstanding":
         return "each served by how much it has in flight"
+    if resource.kind == "core":
+        return "as much time for each"
     if sharing.exponent == 0.0:
         return "as many bytes for each port that they come through"
     sizes = [flow.demand.txn_bytes for flow in flows]
