@@ -119,20 +119,16 @@ def test_credits_stay_within_tight_buffers_and_all_come_back(
 ) -> None:
     resources, streams = fabric
     roomy = plan(resources, streams)
-    most = round(max(stream.transaction_bytes for stream in streams))
     # Room for one transaction of each queue, the least with which nothing can lock up.
-    queue_limit = [min(limit, num_spare * most) for limit in roomy.queue_limit]
-    pool_limit = [
-        min(limit, (roomy.queue_pool.count(pool) - 1 + num_spare) * most)
-        for pool, limit in enumerate(roomy.pool_limit)
-    ]
-    tight = roomy._replace(queue_limit=queue_limit, pool_limit=pool_limit)
+    own = [min(size, most) for size, most in zip(roomy.queue_own, roomy.queue_most, strict=True)]
+    most = max(roomy.queue_most)
+    common = [num_spare * most for _ in roomy.pool_common]
+    tight = roomy._replace(queue_own=own, pool_common=common)
     counts = run(tight, 0, round(LONG_S * 1e15))
-    for peak, limit in zip(counts.pool_peak, pool_limit, strict=True):
-        assert 0 <= peak <= limit + most
-    for peak, limit in zip(counts.queue_peak, queue_limit, strict=True):
-        assert 0 <= peak <= limit + most
-    assert all(left == 0 for left in counts.pool_left)
+    assert all(0 <= peak <= limit for peak, limit in zip(counts.pool_peak, common, strict=True))
+    for queue, peak in enumerate(counts.queue_peak):
+        assert 0 <= peak <= own[queue] + common[roomy.queue_pool[queue]]
+    assert all(left == 0 for left in counts.queue_left)
     assert counts.stream_finished == [stream.num_transactions for stream in streams]
 
 

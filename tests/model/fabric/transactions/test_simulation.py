@@ -151,6 +151,28 @@ def test_streams_without_credit_keep_their_shares_beside_one_that_flows() -> Non
     assert got[:3] == pytest.approx(expected, rel=NEAR)
 
 
+def test_port_that_also_sends_elsewhere_gets_its_share_of_scarce_credit() -> None:
+    resources = [wire("leaf"), wire("shared"), Resource("slow", "pcie", 1e9)]
+    flows = [
+        writer("alone", 256, ["shared", "slow"]),
+        writer("beside", 256, ["leaf", "shared", "slow"]),
+        writer("passing", 256, ["leaf", "shared"]),
+    ]
+    alone, beside, passing = rates(resources, flows, duration_s=400e-6)
+    assert alone == pytest.approx(beside, rel=NEAR)
+    assert alone + beside + passing == pytest.approx(GEN5.write_bytes_per_s(256), rel=NEAR)
+
+
+def test_two_ways_that_are_held_up_leave_room_for_a_third() -> None:
+    names = ("slow", "slower")
+    resources = [wire("first"), wire("shared"), *(Resource(each, "pcie", 1e9) for each in names)]
+    way = ["first", "shared"]
+    flows = [writer("a", 256, [*way, "slow"]), writer("b", 256, [*way, "slower"])]
+    got = rates(resources, [*flows, writer("c", 256, way)], duration_s=400e-6)
+    assert got[0] == pytest.approx(1e9 * 256 / 280, rel=NEAR)
+    assert sum(got) == pytest.approx(GEN5.write_bytes_per_s(256), rel=NEAR)
+
+
 def test_streams_that_part_later_share_by_packets_where_they_meet() -> None:
     resources = [wire(name) for name in ("first", "a", "b")]
     resources.append(Resource("narrow", "pcie", 10e9))

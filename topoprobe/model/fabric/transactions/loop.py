@@ -12,8 +12,10 @@ part that the others cannot take.
 Arbiters compare one number per port. The fair ones keep a virtual time, by which a port advances
 with each packet by its cost over the port's weight: costs of 1 give round robin, wire bytes the
 byte-fair shares of deficit round robin [goyal1997]. A port that had nothing to send resumes at the
-time of the one last served. One that had no credit meanwhile resumes as far from it as it was, so
-that ports which wait for the same credit keep their order. The others serve what arrived first.
+time of the one last served, one that had no credit as far from it as it was. Credit that is scarce
+goes round by virtual times of its own, for each buffer and each way on: else a port that also sends
+elsewhere, and so has had many turns, would never see any. The other arbiters serve what arrived
+first.
 
 It is one function, over lists as over arrays, because a compiler of functions takes it as it is.
 """
@@ -26,6 +28,8 @@ from typing import NamedTuple, TypeAlias
 
 NEVER = 2**62
 """Later than any time, in femtoseconds."""
+SCARCE = 64
+"""Credit that nobody lacked for more packets than that is not scarce any more."""
 BURST = 16
 """Transactions that a stream with a cap may issue at once after it was held up."""
 # A port has nothing to send, or only what has no credit, or something to send.
@@ -56,9 +60,12 @@ class Plan(NamedTuple):
     form_bytes: Sequence[int]  # of buffer
     form_queue: Sequence[int]
     queue_port: Sequence[int]
+    queue_beyond: Sequence[int]  # the next that its packets go to, -1 for none
+    queue_group: Sequence[int]  # one for those of one port whose packets go on to one pool
     queue_pool: Sequence[int]
-    queue_limit: Sequence[int]  # has room for any of its packets up to so many bytes in use
-    pool_limit: Sequence[int]
+    queue_own: Sequence[int]  # bytes of buffer that no other queue can take
+    queue_most: Sequence[int]  # bytes that come at once, at most
+    pool_common: Sequence[int]  # bytes of buffer that its queues share besides
     pool_upstream: Sequence[int]  # the server that waits for its credit, -1 for none
     pool_latency: Sequence[int]  # of credit on its way back
     port_queue: Sequence[int]  # its first; one more at the end
@@ -79,8 +86,8 @@ class Counts(NamedTuple):
     stream_last: Sequence[int]  # time of the last delivery
     server_busy: Sequence[int]  # time in the window
     queue_peak: Sequence[int]  # bytes in use
-    pool_peak: Sequence[int]
-    pool_left: Sequence[int]  # bytes in use at the end
+    pool_peak: Sequence[int]  # bytes in use of what its queues share
+    queue_left: Sequence[int]  # bytes in use at the end
 
 
 Loop: TypeAlias = Callable[[Plan, int, int], Counts]
@@ -91,12 +98,12 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
     (
         stream_stage, stream_turn, stream_num_packets, stream_max_open, stream_is_shown,
         stream_gap, stream_start, stream_left, stage_stream, stage_queue, stage_form,
-        stage_latency, form_service, form_cost, form_bytes, form_queue, queue_port, queue_pool,
-        queue_limit, pool_limit, pool_upstream, pool_latency, port_queue, port_server, port_share,
-        server_port, server_is_fair,
+        stage_latency, form_service, form_cost, form_bytes, form_queue, queue_port, queue_beyond,
+        queue_group, queue_pool, queue_own, queue_most, pool_common, pool_upstream, pool_latency,
+        port_queue, port_server, port_share, server_port, server_is_fair,
     ) = plan  # fmt: skip
     num_streams, num_servers = len(stream_start), len(server_is_fair)
-    num_queues, num_ports, num_pools = len(queue_port), len(port_server), len(pool_limit)
+    num_queues, num_ports, num_pools = len(queue_port), len(port_server), len(pool_common)
 
     form_counted = [0] * len(form_service)
     issued, finished, counted = [0] * num_streams, [0] * num_streams, [0] * num_streams
@@ -104,7 +111,11 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
     next_issue = [start + gap for start, gap in zip(stream_start, stream_gap)]  # noqa: B905
     queue_head, queue_tail = [-1] * num_queues, [-1] * num_queues
     queue_used, queue_peak = [0] * num_queues, [0] * num_queues
+    queue_state, queue_granted = [IDLE] * num_queues, [NEVER] * num_queues
+    queue_time, beyond_time = [0.0] * num_queues, [0.0] * num_queues
     pool_used, pool_peak = [0] * num_pools, [0] * num_pools
+    pool_time, pool_granted = [0.0] * num_pools, [NEVER] * num_pools
+    group_time = [0.0] * num_queues
     port_time, port_state = [0.0] * num_ports, [IDLE] * num_ports
     server_time, server_busy = [0.0] * num_servers, [0] * num_servers
     free_at, wake_at = [0] * num_servers, [NEVER] * num_servers
@@ -127,7 +138,9 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             queue = form_queue[form]
             pool = queue_pool[queue]
             queue_used[queue] -= form_bytes[form]
-            pool_used[pool] -= form_bytes[form]
+            above = queue_used[queue] + form_bytes[form] - queue_own[queue]
+            if above > 0:
+                pool_used[pool] -= min(above, form_bytes[form])
             server = pool_upstream[pool]
             if is_blocked[server] != BLOCKED:
                 continue
@@ -152,33 +165,39 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                 continue  # it was woken earlier than this event foresaw
             wake_at[server] = NEVER
 
-            # Which queue is next: of the best port, the one whose packet arrived first, among
-            # those with credit beyond.
+            # Which port is next, and of its packets with credit beyond the one that arrived first.
             chosen, least, next_arrival, blocked = -1, 0.0, NEVER, IDLE
             is_fair = server_is_fair[server]
             for port in range(server_port[server], server_port[server + 1]):
                 first, first_arrival, state = -1, NEVER, IDLE
                 for queue in range(port_queue[port], port_queue[port + 1]):
                     slot = queue_head[queue]
-                    if slot < 0:
-                        continue
-                    arrival = slot_arrival[slot]
+                    arrival = NEVER if slot < 0 else slot_arrival[slot]
                     if arrival > now:
+                        queue_state[queue] = IDLE
                         next_arrival = min(next_arrival, arrival)
                         continue
-                    if arrival >= first_arrival:
-                        continue
-                    stage = slot_stage[slot] + 1
-                    if stage < stream_stage[stage_stream[stage - 1] + 1]:
-                        beyond = stage_queue[stage]
+                    beyond = queue_beyond[queue]
+                    if beyond >= 0:
                         pool = queue_pool[beyond]
+                        if queue_state[queue] == IDLE:
+                            queue_time[queue] = max(queue_time[queue], beyond_time[beyond])
+                            group = queue_group[queue]
+                            group_time[group] = max(group_time[group], pool_time[pool])
+                        most = queue_most[beyond]
                         if (
-                            queue_used[beyond] > queue_limit[beyond]
-                            or pool_used[pool] > pool_limit[pool]
+                            queue_used[beyond] + most > queue_own[beyond]
+                            and pool_used[pool] + most > pool_common[pool]
                         ):
-                            state = blocked = BLOCKED
+                            queue_state[queue] = state = blocked = BLOCKED
+                            if queue_state[beyond] == BLOCKED:
+                                queue_granted[beyond] = 0
+                            else:
+                                pool_granted[pool] = 0
                             continue
-                    first, first_arrival = queue, arrival
+                    queue_state[queue] = READY
+                    if arrival < first_arrival:
+                        first, first_arrival = queue, arrival
                 if first >= 0:
                     state = READY
                 if state != IDLE and port_state[port] == IDLE:
@@ -196,6 +215,41 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                     heappush(events, (next_arrival, server))
                 continue
 
+            # Credit that is scarce goes round among those who wait for it.
+            beyond = queue_beyond[chosen]
+            if beyond >= 0 and is_fair:
+                pool = queue_pool[beyond]
+                is_queue_scarce = queue_granted[beyond] <= SCARCE
+                if is_queue_scarce or pool_granted[pool] <= SCARCE:
+                    for queue in range(
+                        port_queue[server_port[server]], port_queue[server_port[server + 1]]
+                    ):
+                        other = queue_beyond[queue]
+                        if other < 0 or queue_state[queue] != READY or queue_pool[other] != pool:
+                            continue
+                        if not is_queue_scarce:
+                            ahead = group_time[queue_group[chosen]] - group_time[queue_group[queue]]
+                        elif other == beyond:
+                            ahead = queue_time[chosen] - queue_time[queue]
+                        else:
+                            continue
+                        is_older = (
+                            slot_arrival[queue_head[queue]] < slot_arrival[queue_head[chosen]]
+                        )
+                        if ahead > 0.0 or (ahead == 0.0 and is_older):
+                            chosen = queue
+                    beyond, group = queue_beyond[chosen], queue_group[chosen]
+                    cost = form_cost[slot_form[queue_head[chosen]]]
+                    cost *= port_share[queue_port[chosen]]
+                    if is_queue_scarce:
+                        beyond_time[beyond] = queue_time[chosen]
+                        queue_time[chosen] += cost
+                    else:
+                        pool_time[pool] = group_time[group]
+                        group_time[group] += cost
+                pool_granted[pool] += 1
+                queue_granted[beyond] += 1
+
             # Take its packet, keep the server busy, give back the credit.
             slot = queue_head[chosen]
             queue_head[chosen] = slot_next[slot]
@@ -204,9 +258,9 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             stage, form, issue = slot_stage[slot], slot_form[slot], slot_issue[slot]
             stream, packet = stage_stream[stage], form - stage_form[stage]
             port = queue_port[chosen]
-            ahead = port_time[port] - server_time[server]
-            if ahead > 0.0:
-                server_time[server] = port_time[port]
+            ahead = least - server_time[server]
+            if is_fair and ahead > 0.0:
+                server_time[server] = least
                 if blocked == BLOCKED:
                     for other in range(server_port[server], server_port[server + 1]):
                         if port_state[other] == BLOCKED:
@@ -278,7 +332,9 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             num_waiting[server] += 1
             if pool_upstream[pool] >= 0:
                 queue_used[queue] += form_bytes[form]
-                pool_used[pool] += form_bytes[form]
+                above = queue_used[queue] - queue_own[queue]
+                if above > 0:
+                    pool_used[pool] += min(above, form_bytes[form])
                 queue_peak[queue] = max(queue_peak[queue], queue_used[queue])
                 pool_peak[pool] = max(pool_peak[pool], pool_used[pool])
         at = max(arrival, free_at[server])
@@ -288,5 +344,5 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
 
     return Counts(
         form_counted, issued, finished, counted, latency_sum, last_delivery, server_busy,
-        queue_peak, pool_peak, pool_used,
+        queue_peak, pool_peak, queue_used,
     )  # fmt: skip

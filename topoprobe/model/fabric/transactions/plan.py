@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import ceil
 from random import Random
 from typing import TypeAlias
@@ -18,9 +19,9 @@ FS_PER_S = 1e15
 # A buffer holds what is under way until credit is back, and some packets on top, so that what it
 # limits is the sender that has nowhere to go and not the link.
 _SPARE_TRANSACTIONS = 4
-# Of a buffer that several queues share, parts that no queue has for itself: as long as one has
-# less than 15 in 16 of the packets, all are in it in the order in which they came.
-_COMMON_PARTS = 15
+# Of a buffer that several queues share, parts that no queue has for itself. As long as each has
+# more than its own part, all are in it in the order in which they came, as in one queue.
+_COMMON_PARTS = 14
 
 PortKey: TypeAlias = tuple[str, str]
 QueueKey: TypeAlias = tuple[str, tuple[str, ...]]
@@ -114,6 +115,11 @@ def plan(
     units = [unit for stage in stages for unit in _units(stage)]
     queue_number = {key: index for index, key in enumerate(queues)}
     stage_queue = [queue_number[stage.port, stage.kind, stage.queue] for stage in stages]
+    queue_pool = [pool_keys.index((port, kind)) for port, kind, _ in queues]
+    queue_beyond = [-1] * len(queues)
+    for at, (stage, after) in enumerate(pairwise(stages)):
+        if stage.stream == after.stream:
+            queue_beyond[stage_queue[at]] = stage_queue[at + 1]
     stage_form = _begins([len(stage.amounts) for stage in stages])
     random = Random(seed)
     return Plan(
@@ -149,11 +155,17 @@ def plan(
             queue for stage, queue in zip(stages, stage_queue, strict=True) for _ in stage.amounts
         ],
         queue_port=[ports.index(port) for port, _, _ in queues],
-        queue_pool=[pool_keys.index((port, kind)) for port, kind, _ in queues],
-        queue_limit=[
-            _queue_limit(pools[port, kind], sizes[port, kind]) for port, kind, _ in queues
+        queue_beyond=queue_beyond,
+        queue_group=_groups(
+            [ports.index(port) for port, _, _ in queues],
+            [-1 if beyond < 0 else queue_pool[beyond] for beyond in queue_beyond],
+        ),
+        queue_pool=queue_pool,
+        queue_own=[
+            _bytes(sizes[port, kind] / _num_parts(pools[port, kind])) for port, kind, _ in queues
         ],
-        pool_limit=[_limit(sizes[key], pools[key].most_bytes) for key in pool_keys],
+        queue_most=[ceil(pools[port, kind].most_bytes) for port, kind, _ in queues],
+        pool_common=[_common_bytes(pools[key], sizes[key]) for key in pool_keys],
         pool_upstream=[
             -1 if (upstream := pools[key].upstream) is None else number[upstream]
             for key in pool_keys
@@ -229,19 +241,20 @@ def _pool_bytes(pool: _Pool, setting: PortSetting | None) -> float:
     return _num_parts(pool) * (under_way + _SPARE_TRANSACTIONS * pool.most_bytes)
 
 
-def _queue_limit(pool: _Pool, size: float) -> int:
-    """Return up to how many bytes in use one queue has room: the others keep a part each."""
-    others = len(pool.queues) - 1
-    return _limit(size - others * size / _num_parts(pool) if others else size, pool.most_bytes)
+def _common_bytes(pool: _Pool, size: float) -> int:
+    """Return what of a buffer no queue has for itself."""
+    num_common = _num_parts(pool) - len(pool.queues)
+    return _bytes(size * num_common / _num_parts(pool)) if num_common else 0
 
 
 def _num_parts(pool: _Pool) -> int:
-    others = len(pool.queues) - 1
-    return others + _COMMON_PARTS if others else 1
+    """Return into how many parts a buffer is divided: one for each queue, and the common ones."""
+    num_queues = len(pool.queues)
+    return 1 if num_queues == 1 else num_queues + _COMMON_PARTS
 
 
-def _limit(size: float, most_bytes: float) -> int:
-    return NEVER if size == float("inf") else int(size - most_bytes)
+def _bytes(size: float) -> int:
+    return NEVER if size == float("inf") else round(size)
 
 
 def _by_port(
@@ -292,6 +305,12 @@ def _exponent(resource: Resource) -> float:
             "packets can be simulated with 1 (oldest first). Use the fluid model for others."
         )
     return sharing.exponent
+
+
+def _groups(ports: Sequence[int], pools: Sequence[int]) -> list[int]:
+    """Give each pair of a port and a pool a number, in the order in which they come."""
+    numbers: dict[tuple[int, int], int] = {}
+    return [numbers.setdefault(pair, len(numbers)) for pair in zip(ports, pools, strict=True)]
 
 
 def _first_service_s(known: dict[str, Resource], stream: Stream) -> float:
