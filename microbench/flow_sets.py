@@ -35,6 +35,8 @@ _SINGLE_WINDOW_S = {"quick": 0.2, "standard": 0.5}
 _STEADY_RATIO = 0.05
 # Samples that a set may lose to warm-up before its time is over; there are many sets.
 _NUM_SPARE = 1
+# To begin and end a run takes milliseconds, beside which a shorter one must not run out of time.
+_LEAST_RUN_S = 0.02
 _DEFAULT_SIZE_BYTES = 128 << 20
 # Below this a flow would run in the caches.
 _MIN_SIZE_BYTES = 16 << 20
@@ -192,7 +194,8 @@ class _Stage:
                 dataclasses.replace(self._context, keep=kept.append, burst=burst),
                 [run.trial() for run in (*alone, *together)],
                 tolerance_ratio=_STEADY_RATIO,
-                max_series_s=(self._context.budget.num_samples + _NUM_SPARE) * longest_s,
+                max_series_s=(self._context.budget.num_samples + _NUM_SPARE)
+                * max(longest_s, _LEAST_RUN_S),
             )
         finally:  # also when interrupted
             kept += [one for run in together for one in run.told(kept)]

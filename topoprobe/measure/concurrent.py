@@ -185,5 +185,6 @@ class _Feed:
     def _may(self, elapsed_s: float) -> bool:
         if self.lane.cap_per_s is None:
             return True
+        # A chunk is due when all of it may have been moved: else the first would come for nothing.
         running_s = elapsed_s - self.lane.delay_s
-        return len(self.events) * self.lane.work <= self.lane.cap_per_s * running_s
+        return (len(self.events) + 1) * self.lane.work <= self.lane.cap_per_s * running_s

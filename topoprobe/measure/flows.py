@@ -226,7 +226,7 @@ def _write_size(num_bytes: int) -> str:
 
 
 def _write_rate(bytes_per_s: float) -> str:
-    short = f"{bytes_per_s / 1e9:g}GB/s"
+    short = f"{bytes_per_s / 1e9:g}GB/s" if bytes_per_s >= 1e6 else f"{bytes_per_s / 1e3:g}kB/s"
     return short if parse_rate(short) == bytes_per_s else f"{bytes_per_s!r}B/s"
 
 
