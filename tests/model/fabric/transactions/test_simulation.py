@@ -163,6 +163,14 @@ def test_port_that_also_sends_elsewhere_gets_its_share_of_scarce_credit() -> Non
     assert alone + beside + passing == pytest.approx(GEN5.write_bytes_per_s(256), rel=NEAR)
 
 
+def test_bottleneck_is_where_packets_pile_up_and_not_before() -> None:
+    resources = [wire("shared"), Resource("slow", "pcie", 1e9)]
+    flows = [writer("a", 256, ["shared", "slow"]), writer("b", 256, ["shared"])]
+    got = simulate_transactions(resources, flows, duration_s=100e-6)
+    assert got["a"].bottleneck == "slow"
+    assert got["b"].bottleneck == "shared"
+
+
 def test_two_ways_that_are_held_up_leave_room_for_a_third() -> None:
     names = ("slow", "slower")
     resources = [wire("first"), wire("shared"), *(Resource(each, "pcie", 1e9) for each in names)]

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from topoprobe.errors import ModelError
 from topoprobe.model.fabric.demand import Demand
 from topoprobe.model.fabric.resource import Resource
-from topoprobe.model.fabric.transactions.loop import Loop, run
+from topoprobe.model.fabric.transactions.loop import NEVER, Counts, Loop, Plan, run
 from topoprobe.model.fabric.transactions.plan import FS_PER_S, PortSetting, plan, server_ids
 from topoprobe.model.fabric.transactions.stream import Hop, Stream
 
 _BUSY_RATIO = 0.97
 """A resource that is busy for less of the time holds nobody back."""
+_CAP_RATIO = 0.99
+"""A stream that has so much of its cap is held back by it."""
 _WARM_UP_RATIO = 0.25
 
 
@@ -26,8 +28,8 @@ class Outcome:
     rate_bytes_per_s : float
         Payload delivered per second of the window.
     bottleneck : str or None
-        The busiest resource on its way; None where none is busy all the time, so that its own cap,
-        its limit of open transactions or its end holds it back.
+        The resource that holds it back; None where its own cap does, its limit of open
+        transactions, or its end.
     num_packets : int
         Packets with payload delivered in the window.
     latency_s : float or None
@@ -167,15 +169,16 @@ def simulate(
     }
     outcomes = {}
     for index, stream in enumerate(streams):
-        last_stage = laid_out.stream_stage[index + 1] - 1
-        form = laid_out.stage_form[last_stage]
+        form = laid_out.stage_form[laid_out.stream_stage[index + 1] - 1]
         counted = counts.form_counted[form : form + len(stream.packets)]
         moved = sum(number * size for number, size in zip(counted, stream.packets, strict=True))
         ended = counts.stream_counted[index]
         is_over = counts.stream_finished[index] == stream.num_transactions
         outcomes[stream.id] = Outcome(
             rate_bytes_per_s=moved / window_s,
-            bottleneck=_bottleneck(stream, busy),
+            bottleneck=_bottleneck(
+                stream, moved / window_s, busy, _piled_up(laid_out, counts, index, stream)
+            ),
             num_packets=sum(counted),
             latency_s=counts.stream_latency[index] / ended / FS_PER_S if ended else None,
             num_issued=counts.stream_issued[index],
@@ -185,6 +188,30 @@ def simulate(
     return Simulated(outcomes, busy, sum(each.num_packets for each in outcomes.values()))
 
 
-def _bottleneck(stream: Stream, busy: dict[str, float]) -> str | None:
-    busiest = max((hop.resource for hop in stream.hops), key=busy.__getitem__)
-    return busiest if busy[busiest] >= _BUSY_RATIO else None
+def _bottleneck(
+    stream: Stream, rate_bytes_per_s: float, busy: dict[str, float], has_piled: Sequence[bool]
+) -> str | None:
+    """Return the last resource that is always busy and before which the stream's packets pile up.
+
+    They also pile up before what the bottleneck gives no credit, but not beyond it.
+    """
+    if rate_bytes_per_s >= _CAP_RATIO * stream.cap_bytes_per_s:
+        return None
+    found = [
+        hop.resource
+        for hop, piled in zip(stream.hops, has_piled, strict=True)
+        if piled and busy[hop.resource] >= _BUSY_RATIO
+    ]
+    return found[-1] if found else None
+
+
+def _piled_up(laid_out: Plan, counts: Counts, index: int, stream: Stream) -> list[bool]:
+    """Tell of each hop whether its queue was full, held most of what is open, or is the source."""
+    first, last = laid_out.stream_stage[index : index + 2]
+    open_bytes = (stream.max_open or NEVER) * stream.transaction_bytes
+    piled = []
+    for queue in laid_out.stage_queue[first:last]:
+        own, most = laid_out.queue_own[queue], laid_out.queue_most[queue]
+        enough = min(own, open_bytes / 2)
+        piled.append(own == NEVER or counts.queue_peak[queue] + most > enough)
+    return piled
