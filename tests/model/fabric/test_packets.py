@@ -94,3 +94,9 @@ def test_old_chip_sets_answer_by_cache_lines() -> None:
 def test_what_cannot_be_is_refused(make: object, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_read_in_packets_below_the_boundary_is_answered_in_such_packets() -> None:
+    link = Link(5, 16, max_payload_bytes=32)
+    assert link.per_byte_read(32) == pytest.approx((32 + 20) / 32)
+    assert link.per_byte_read(128) == pytest.approx((128 + 4 * 20) / 128)

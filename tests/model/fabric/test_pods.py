@@ -83,6 +83,7 @@ def test_is_pod_leaves_machines_alone() -> None:
     assert not is_pod("2 socket: 4 switch: 2 gpu, nic")
     assert not is_pod("hgx-h100")
     assert is_pod("2 x {socket: gpu, nic(cx7)} : flat")
+    assert is_pod("2 x hgx-h100")
 
 
 def test_flow_between_hosts_is_one_way_from_gpu_to_gpu(rails: PodFabric) -> None:

@@ -27,6 +27,8 @@ from topoprobe.measure.fairness import HEADER_BYTES
 
 PAGE_BYTES = 4096
 """No packet crosses a multiple of it [pcie-base]."""
+COMPLETION_BOUNDARY_BYTES = 64
+"""Where the answer to a read may be cut (RCB); root complexes may choose 128 [pcie-base]."""
 EFFICIENCY = 0.95
 """What is left of the wire for packets up to the fifth generation: that of the adapter of
 [pcie-bench], and within 4 % that of GPUs on the fifth."""
@@ -114,7 +116,11 @@ class Link:
         packets = [
             packet
             for request in split(size_bytes, self.max_read_bytes)
-            for packet in completions(request, self.max_payload_bytes)
+            for packet in completions(
+                request,
+                self.max_payload_bytes,
+                boundary_bytes=min(COMPLETION_BOUNDARY_BYTES, self.max_payload_bytes),
+            )
         ]
         return 1.0 + len(packets) * self.overhead.completion_bytes / size_bytes
 
@@ -192,7 +198,11 @@ def split(size_bytes: int, most_bytes: int, *, offset_bytes: int = 0) -> tuple[i
 
 
 def completions(
-    size_bytes: int, most_bytes: int, *, boundary_bytes: int = 64, offset_bytes: int = 0
+    size_bytes: int,
+    most_bytes: int,
+    *,
+    boundary_bytes: int = COMPLETION_BOUNDARY_BYTES,
+    offset_bytes: int = 0,
 ) -> tuple[int, ...]:
     """Split the answer to one read request: all but the last end at the completion boundary.
 

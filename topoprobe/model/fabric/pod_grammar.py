@@ -69,8 +69,8 @@ class Pod:
 
 
 def is_pod(text: str) -> bool:
-    """Tell whether a text is meant as a pod: it ends with a network."""
-    return _MEANT.search(text) is not None
+    """Tell whether a text is meant as a pod: it ends with a network, or counts machines."""
+    return _MEANT.search(text) is not None or _COUNT.match(text) is not None
 
 
 def parse_pod(text: str) -> Pod:
@@ -91,7 +91,7 @@ def parse_pod(text: str) -> Pod:
     if sum(group.number for group in groups) > MAX_HOSTS:
         raise InputError(f"The pod has more than {MAX_HOSTS} hosts; expected at most so many.")
     if text[position : position + 1] != ":":
-        _fail(text, position, '"," and more machines, or ":" and a network')
+        _fail(text, position, '"," and more machines, or ":" and a network as "rail 400gb"')
     return Pod(tuple(groups), _network(text, position + 1))
 
 
