@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 
 from topoprobe.errors import ModelError
+from topoprobe.model.calibration.builtin import builtin_calibration
 from topoprobe.model.catalogue.devices import NOMINAL_DEVICES, NominalDevice, find_nominal_device
 from topoprobe.model.catalogue.shapes import LLAMA_2_7B, TINY_LLAMA, find_shape
-from topoprobe.model.cost import FEATURES, derive_law, law_from, num_matrix_parameters
+from topoprobe.model.cost import FEATURES, StepFeatures, derive_law, law_from, num_matrix_parameters
 from topoprobe.model.deployment import (
     Deployment,
     deploy_calibrated,
@@ -106,6 +107,30 @@ def test_nominal_device_without_the_data_type_is_refused() -> None:
     )
     with pytest.raises(ModelError, match="X has no nominal fp32 rate"):
         deploy_nominal(device, "tiny-llama")
+
+
+@pytest.mark.parametrize("model", ["llama-2-7b", "llama-3-8b"])
+def test_builtin_deployment_sums_operators(model: str) -> None:
+    document = builtin_calibration("hgx-h100")
+    assert document is not None
+    deployment = deploy_calibrated(document, model)
+    sheet = find_nominal_device("h100-80gb-sxm")
+    assert sheet is not None
+    nominal = deploy_nominal(sheet, model).law
+    decode = StepFeatures(
+        num_sequences=8, num_tokens=8, num_prefill_pairs=0, num_context_tokens=8000
+    )
+    assert deployment.source is Source.DERIVED
+    assert "timed on NVIDIA H100 80GB HBM3 with vLLM 0.24.0" in deployment.evidence
+    assert 1.0 < deployment.law.per_token_ps / nominal.per_token_ps < 1.6
+    assert 1.0 < deployment.law.step_ps(decode) / nominal.step_ps(decode) < 1.6
+
+
+def test_builtin_deployment_without_operators_is_nominal() -> None:
+    for machine, model in (("mi300x", "llama-3-8b"), ("hgx-h100", "tiny-llama")):
+        document = builtin_calibration(machine)
+        assert document is not None
+        assert deploy_calibrated(document, model).source is Source.NOMINAL
 
 
 def test_calibrated_deployment_takes_the_measured_law() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topoprobe.errors import ModelError
+from topoprobe.model.calibration.composed import compose_law
 from topoprobe.model.catalogue.devices import NominalDevice
 from topoprobe.model.catalogue.shapes import MODEL_SHAPES, find_shape
 from topoprobe.model.cost import (
@@ -14,6 +15,8 @@ from topoprobe.model.cost import (
     law_from,
     num_parameters,
 )
+from topoprobe.model.operators.recorded import law_of
+from topoprobe.model.operators.step import StepOperators
 from topoprobe.records.base import Source
 from topoprobe.records.calibration import (
     CalibrationDocument,
@@ -22,6 +25,9 @@ from topoprobe.records.calibration import (
     ModelShape,
 )
 from topoprobe.units import format_bytes
+
+_SAME_RATES = {"bf16": ("bf16", "fp16"), "fp16": ("bf16", "fp16")}
+"""Types that matrix units and memory take equally fast, by their data sheets."""
 
 USABLE_RATIO = 0.9
 """Share of a device's memory that weights and KV cache may take; activations need the rest."""
@@ -87,7 +93,8 @@ def deploy_calibrated(calibration: CalibrationDocument, model: str | None) -> De
     """Put a model on the machine that was calibrated.
 
     The step law that was measured for the model is used; a model of the catalogue that was not
-    measured gets one from the measured ceilings of the first device that has them.
+    measured gets one from its operators on the first device where they were timed, else from the
+    ceilings of the first device that has them.
 
     Parameters
     ----------
@@ -112,7 +119,8 @@ def deploy_calibrated(calibration: CalibrationDocument, model: str | None) -> De
             "The calibration has no step law; name a model of the catalogue with --model: "
             f"{_catalogue()}."
         )
-    return _derived(calibration, _known_shape(model))
+    shape = _known_shape(model)
+    return _composed(calibration, shape) or _derived(calibration, shape)
 
 
 def num_kv_blocks(deployment: Deployment, block_size: int, memory_bytes: float | None) -> int:
@@ -170,6 +178,39 @@ def _measured(calibration: CalibrationDocument, cost: ModelCost) -> Deployment:
         evidence=f"step law fitted on {cost.num_fit_shapes} shapes, {error}",
         memory_bytes=_memory_bytes(devices),
     )
+
+
+def _composed(calibration: CalibrationDocument, shape: ModelShape) -> Deployment | None:
+    """Price steps as the sum of the operators that were timed on a device; None if some are not."""
+    for device in calibration.devices:
+        costs = {
+            cost.operator: cost
+            for cost in calibration.operators
+            if device.device in cost.devices and shape.dtype in _SAME_RATES.get(cost.dtype, ())
+        }
+        if not {"gemm", "prefill_attention", "decode_attention"} <= set(costs):
+            continue
+        composed = compose_law(
+            shape,
+            StepOperators(
+                gemm=law_of(costs["gemm"]),
+                prefill_attention=law_of(costs["prefill_attention"]),
+                decode_attention=law_of(costs["decode_attention"]),
+            ),
+        )
+        return Deployment(
+            shape=shape,
+            devices=(device.device,),
+            law=composed.law,
+            source=Source.DERIVED,
+            evidence=(
+                f"products and attention timed on {device.name} with "
+                f"{costs['gemm'].implementation}, summed within {composed.mean_error_ratio:.0%}; "
+                "no norms, no sampling"
+            ),
+            memory_bytes=_memory_bytes([device]),
+        )
+    return None
 
 
 def _derived(calibration: CalibrationDocument, shape: ModelShape) -> Deployment:

@@ -289,6 +289,41 @@ class ModelCost(Record, frozen=True, kw_only=True):
     ranges: tuple[FeatureRange, ...] = ()
 
 
+class OperatorCost(Record, frozen=True, kw_only=True):
+    """Cost law of one operator of a forward step: constants of its roofline.
+
+    Attributes
+    ----------
+    operator : str
+        ``gemm``, ``prefill_attention``, ``decode_attention``, or a collective.
+    implementation : str
+        The software that ran it.
+    devices : tuple of str
+        Node ids of the devices that it holds for.
+    num_units, cache_bytes : int, float
+        Of each of these devices; the law counts waves and cached operands by them.
+    num_fit_shapes, num_validation_shapes : int
+        Shapes that the constants were fitted on, and others that the errors are of.
+    ranges : tuple of FeatureRange
+        Columns of a shape, its flop and bytes, as far as the fit has seen them.
+    """
+
+    operator: str
+    implementation: str
+    dtype: str
+    devices: tuple[str, ...]
+    num_units: int
+    cache_bytes: float
+    law: Literal["soft_roofline"] = "soft_roofline"
+    coefficients: tuple[Coefficient, ...]
+    num_fit_shapes: int
+    num_validation_shapes: int
+    mean_error_ratio: float
+    median_error_ratio: float
+    p90_error_ratio: float
+    ranges: tuple[FeatureRange, ...] = ()
+
+
 class CalibrationDocument(
     Record, frozen=True, kw_only=True, tag_field="schema", tag="topoprobe.calibration"
 ):
@@ -303,5 +338,6 @@ class CalibrationDocument(
     links: tuple[LinkCalibration, ...] = ()
     contention: tuple[Contention, ...] = ()
     models: tuple[ModelCost, ...] = ()
+    operators: tuple[OperatorCost, ...] = ()
     missing: tuple[Missing, ...] = ()
     verdicts: tuple[Verdict, ...] = ()

@@ -96,6 +96,11 @@ def law() -> OperatorLaw:
 def test_shapes_beyond_the_fitted_range_are_flagged(law: OperatorLaw) -> None:
     found = law.predict({"m": [32, 512, 64, 1 << 20], "n": [512, 1024, 16, 512], "k": 512})
     assert found.is_extrapolated.tolist() == [False, False, True, True]
+    within = dataclasses.replace(law, ranges={**law.ranges, "flop": (0.0, 1e6)})
+    assert within.predict({"m": [32, 512], "n": 32, "k": 32}).is_extrapolated.tolist() == [
+        False,
+        True,
+    ]
 
 
 def test_extrapolation_follows_the_roofline(law: OperatorLaw) -> None:

@@ -1,4 +1,4 @@
-"""Calibrations of the built-in machines: nominal where nobody published a measurement.
+"""Calibrations of the built-in machines: nominal, but for operators that others timed.
 
 They let everything after calibration be tried without owning the machine. Every estimate says
 that it is nominal, or whose measurement it is derived from.
@@ -9,13 +9,24 @@ from __future__ import annotations
 from topoprobe import __version__
 from topoprobe.machine import synthetic
 from topoprobe.machine.building import build
-from topoprobe.model.catalogue.devices import Figure, NominalDevice, find_by_driver_name
+from topoprobe.model.catalogue.devices import (
+    Figure,
+    NominalDevice,
+    find_by_driver_name,
+    find_nominal_device,
+)
+from topoprobe.model.catalogue.operator_constants import OPERATOR_FITS
+from topoprobe.model.catalogue.operator_fits import OperatorFit
+from topoprobe.model.operators.roofline import UNITS
 from topoprobe.records.base import Estimate, Missing, Source, Tool
 from topoprobe.records.calibration import (
     CalibrationDocument,
+    Coefficient,
     ComputeRate,
     DeviceCalibration,
+    FeatureRange,
     LinkCalibration,
+    OperatorCost,
 )
 from topoprobe.records.machine import Gpu, Link, MachineDocument
 
@@ -35,6 +46,7 @@ def builtin_calibration(name: str) -> CalibrationDocument | None:
         tool=tool,
         machine=machine,
         devices=tuple(_device(gpu) for gpu in gpus),
+        operators=tuple(_operator(fit, gpus) for fit in OPERATOR_FITS if _devices(fit, gpus)),
         links=tuple(_link(link) for link in machine.links if _rate(link) is not None),
         missing=_missing(machine, gpus),
     )
@@ -70,6 +82,51 @@ def _compute(nominal: NominalDevice) -> tuple[ComputeRate, ...]:
     )
 
 
+def _operator(fit: OperatorFit, gpus: list[Gpu]) -> OperatorCost:
+    evidence = (
+        f"{fit.implementation}, {fit.source}: non-negative fit of {fit.num_fit_shapes} shapes, "
+        f"mean error {fit.mean_ratio:.1%} on {fit.num_validation_shapes} others"
+    )
+    return OperatorCost(
+        operator=fit.operator,
+        implementation=fit.implementation,
+        dtype=fit.dtype,
+        devices=_devices(fit, gpus),
+        num_units=fit.num_units,
+        cache_bytes=fit.cache_bytes,
+        coefficients=tuple(
+            Coefficient(
+                feature=name,
+                unit=UNITS[name],
+                estimate=Estimate(
+                    value=value,
+                    low=low,
+                    high=high,
+                    source=Source.DERIVED,
+                    n=fit.num_fit_shapes,
+                    evidence=evidence,
+                ),
+            )
+            for name, (value, low, high) in fit.constants.items()
+        ),
+        num_fit_shapes=fit.num_fit_shapes,
+        num_validation_shapes=fit.num_validation_shapes,
+        mean_error_ratio=fit.mean_ratio,
+        median_error_ratio=fit.median_ratio,
+        p90_error_ratio=fit.p90_ratio,
+        ranges=tuple(
+            FeatureRange(feature=name, low=low, high=high)
+            for name, (low, high) in fit.ranges.items()
+        ),
+    )
+
+
+def _devices(fit: OperatorFit, gpus: list[Gpu]) -> tuple[str, ...]:
+    """Return the GPUs that a fit is of."""
+    nominal = find_nominal_device(fit.device)
+    return tuple(gpu.id for gpu in gpus if nominal and gpu.name == nominal.driver_name)
+
+
 def _link(link: Link) -> LinkCalibration:
     rate = _nominal(_rate(link) or 0.0, "after line encoding, before packet headers")
     return LinkCalibration(link=link.id, a_to_b_bytes_per_s=rate, b_to_a_bytes_per_s=rate)
@@ -93,6 +150,11 @@ def _missing(machine: MachineDocument, gpus: list[Gpu]) -> tuple[Missing, ...]:
         for gpu in gpus
         if find_by_driver_name(gpu.name) is None
     ]  # fmt: skip
+    found += [
+        Missing(subject=gpu.id, fact="operators", reason=f"nobody published tables of {gpu.name}")
+        for gpu in gpus
+        if not any(_devices(fit, [gpu]) for fit in OPERATOR_FITS)
+    ]
     found += [
         Missing(subject=link.id, fact="a_to_b_bytes_per_s", reason="its nominal rate is not known")
         for link in machine.links

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from topoprobe.errors import ModelError
 from topoprobe.model.calibration.residual_fit import fit_residual
 from topoprobe.model.calibration.roofline_fit import fit_roofline
-from topoprobe.model.operators.law import OperatorLaw
+from topoprobe.model.operators.law import OperatorLaw, extents
 from topoprobe.model.operators.roofline import UNITS
 from topoprobe.model.operators.work import Operator, Processor
 
@@ -89,8 +89,7 @@ def fit_operator(table: OperatorTable, *, seed: int = 0) -> OperatorLaw:
         processor=table.processor,
         roofline=roofline_law.roofline,
         residual=fit_residual(work.coordinates, left, seed=seed),
-        low=roofline_law.low,
-        high=roofline_law.high,
+        ranges=roofline_law.ranges,
     )
 
 
@@ -118,8 +117,10 @@ def fit_constants(table: OperatorTable) -> OperatorLaw:
         processor=table.processor,
         roofline=fit_roofline(work, table.seconds),
         residual=None,
-        low=work.coordinates.min(axis=0),
-        high=work.coordinates.max(axis=0),
+        ranges={
+            name: (float(values.min()), float(values.max()))
+            for name, values in extents(table.shapes, work).items()
+        },
     )
 
 

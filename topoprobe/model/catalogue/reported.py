@@ -39,6 +39,10 @@ class Reported:
 
 _GPU_BENCHES = "RRZE-HPC/gpu-benches, best over occupancies"
 _GPU_BENCHES_ROOFLINE = "RRZE-HPC/gpu-benches, gpu-roofline"
+_ORACLE = "Oracle, OCI GPU quick start GB300, nvbandwidth 0.8"
+_H800 = "liguodongiot/llm-action, nvbandwidth 0.2 on eight H800"
+_TURIN = "a published TransferBench 1.57 report of eight RX 9700"
+_LAPTOP = "a published nvbandwidth report of a laptop"
 _BEKMAN_MATMUL = "stas00/ml-engineering, best matrix product, mean of 100"
 
 _Range = float | tuple[float, float]
@@ -107,10 +111,8 @@ MEMORY = (
     *_latency("a40-48gb", memory=320),
     *_each("rtx4090-24gb", _GIGA, {"copy_engine_bytes_per_s": (918, 924)},
            "tinygrad/open-gpu-kernel-modules issue 6"),
-    *_each("gb300", _GIGA, {"copy_engine_bytes_per_s": 6625}, "a published nvbandwidth run",
-           "single site"),
-    *_each("rtx3050-laptop", _GIGA, {"copy_engine_bytes_per_s": 169},
-           "a published nvbandwidth run", "single site"),
+    *_each("gb300", _GIGA, {"copy_engine_bytes_per_s": 6625}, _ORACLE, "single site"),
+    *_each("rtx3050-laptop", _GIGA, {"copy_engine_bytes_per_s": 169}, _LAPTOP, "single site"),
     *_stream("mi210-64gb", (1533, 1539), 1397, 1412, (1232, 1305)),
     *_latency("mi210-64gb", l2=148, memory=(391, 409)),
     *_l2("mi210-64gb", 4102),
@@ -148,9 +150,6 @@ COMPUTE = (
 """Arithmetic: matrix products, and fused multiply-adds with their clocks and power."""
 
 
-_NVBANDWIDTH = "a published nvbandwidth run"
-
-
 def _host(
     system: str,
     source: str,
@@ -167,7 +166,7 @@ LINKS = (
     *_host("p100-pcie", "gearshifft pull request 82", "Gen3 x16, own socket",
            h2d=12.15, d2h=12.89),
     *_host("p100-pcie", "gearshifft pull request 82", "Gen3 x16, far socket", h2d=3.78, d2h=2.54),
-    *_host("rtx3050-laptop", _NVBANDWIDTH, "Gen4 x8, single site",
+    *_host("rtx3050-laptop", _LAPTOP, "Gen4 x8, single site",
            h2d=12.98, d2h=13.17, h2d_under_d2h=12.66, d2h_under_h2d=11.06),
     *_host("a100-80gb-sxm", "NVIDIA/nvbandwidth README", "Gen4 x16, eight GPUs",
            h2d=(25.9, 26.2), h2d_under_d2h=(18.4, 19.6), p2p=(275, 277)),
@@ -177,25 +176,25 @@ LINKS = (
            h2d=(23.1, 26.2), d2h=(24.6, 26.3), p2p_both=(25.8, 41.4)),
     *_host("rtx-a6000", "NVIDIA/nvbandwidth issue 50", "Gen4, same side", p2p=26.3),
     *_host("rtx-a6000", "NVIDIA/nvbandwidth issue 50", "Gen4, far side", p2p=(21.8, 22.6)),
-    *_host("h800-sxm", _NVBANDWIDTH, "Gen5 x16, copy engines; single site",
+    *_host("h800-sxm", _H800, "Gen5 x16, copy engines; single site",
            h2d=55.3, d2h=55.1, h2d_under_d2h=52.8, d2h_under_h2d=(34.4, 50.5), p2p=(172, 176),
            p2p_both=(341, 349)),
-    *_host("h800-sxm", _NVBANDWIDTH, "SM copies; single site", p2p=(165, 168),
+    *_host("h800-sxm", _H800, "SM copies; single site", p2p=(165, 168),
            p2p_both=(302, 328)),
     *_host("gen5-unnamed", "NVIDIA/cuda-samples issue 357", "Gen5 x16, eight GPUs",
            h2d=56.2, d2h=(53.5, 57.1), host_both=101.3),
     *_host("h100-80gb-sxm", "NVIDIA/nvbandwidth issue 24", "Gen5, SM copies", h2d=35.2, d2h=52.8),
     *_host("h100-80gb-sxm", "NVIDIA/nccl issue 1264", "NVLink 4", p2p=(371, 377),
            p2p_both=(742, 773)),
-    *_host("rx-9700", _NVBANDWIDTH, "Gen5, EPYC 9575F, own socket; single site",
+    *_host("rx-9700", _TURIN, "Gen5, EPYC 9575F, own socket; single site",
            h2d=56.3, d2h=55.5, h2d_under_d2h=(41.8, 44.5), d2h_under_h2d=(49.4, 50.9)),
-    *_host("rx-9700", _NVBANDWIDTH, "Gen5, EPYC 9575F, far socket; single site", h2d=37.2),
-    *_host("gb300", _NVBANDWIDTH, "C2C and NVLink 5; single site",
+    *_host("rx-9700", _TURIN, "Gen5, EPYC 9575F, far socket; single site", h2d=37.2),
+    *_host("gb300", _ORACLE, "C2C and NVLink 5; single site",
            h2d=211.5, d2h=193.5, h2d_under_d2h=171.9, d2h_under_h2d=171.1, p2p=(769, 776),
            p2p_both=(1528, 1543)),
     *_host("mi300x-192gb", "scalarlm.com", "reference for one xGMI link", p2p=50),
-    *_each("rtx3050-laptop", _NANO, {"host_latency_s": 613}, _NVBANDWIDTH, "single site"),
-    *_each("gb300", _NANO, {"host_latency_s": 578, "p2p_latency_s": 1710}, _NVBANDWIDTH,
+    *_each("rtx3050-laptop", _NANO, {"host_latency_s": 613}, _LAPTOP, "single site"),
+    *_each("gb300", _NANO, {"host_latency_s": 578, "p2p_latency_s": 1710}, _ORACLE,
            "single site"),
 )  # fmt: skip
 """Links: to the host, alone and with the other direction busy, and to peers."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from topoprobe.errors import ModelError
-from topoprobe.model.operators.work import Operator, Processor
+from topoprobe.model.operators.work import Operator, Processor, Shapes, Work
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,16 +49,15 @@ class OperatorLaw:
         The physical part.
     residual : Residual or None
         What interpolates between measured shapes; None where only the constants are known.
-    low, high : ndarray, shape (num_coordinates,), float64
-        Ends of the coordinates that the fit has seen.
+    ranges : mapping of str to tuple of float
+        Least and most that the fit has seen of each column, and of ``flop`` and ``num_bytes``.
     """
 
     operator: Operator
     processor: Processor
     roofline: Roofline
     residual: Residual | None
-    low: Array
-    high: Array
+    ranges: Mapping[str, tuple[float, float]]
 
     def predict(self, shapes: Mapping[str, ArrayLike]) -> Prediction:
         """Predict calls of the operator.
@@ -81,8 +80,11 @@ class OperatorLaw:
         seconds = self.roofline.seconds(work)
         if self.residual is not None:
             seconds = seconds * np.exp(self.residual.at(work.coordinates))
-        beyond = (work.coordinates < self.low - _SLACK) | (work.coordinates > self.high + _SLACK)
-        return Prediction(seconds=seconds, is_extrapolated=np.asarray(beyond.any(axis=1)))
+        beyond = np.zeros(len(seconds), dtype=bool)
+        for name, values in extents(columns, work).items():
+            low, high = self.ranges[name]
+            beyond |= (values < low) | (values > high)
+        return Prediction(seconds=seconds, is_extrapolated=beyond)
 
     def _columns(self, shapes: Mapping[str, ArrayLike]) -> list[Array]:
         import numpy as np
@@ -107,4 +109,6 @@ class OperatorLaw:
         return list(given)
 
 
-_SLACK = 1e-9
+def extents(columns: Shapes, work: Work) -> dict[str, Array]:
+    """Return what a law's ranges are of: the columns of shapes, their flop and their bytes."""
+    return {**columns, "flop": work.flop, "num_bytes": work.num_bytes}

@@ -36,7 +36,7 @@ class Processor:
     num_units : int
         Streaming multiprocessors, or compute units.
     cache_bytes : float
-        The last cache level that all units share.
+        The last cache level that all units share; 0 where there is none or it is not known.
     """
 
     num_units: int
@@ -123,7 +123,7 @@ class Gemm:
             coordinates=np.stack(
                 [
                     np.log2(m), np.log2(n), np.log2(k),
-                    np.log2(num_bytes / processor.cache_bytes),
+                    np.log2(num_bytes / (processor.cache_bytes or 1.0)),
                     np.log2(np.ceil(m / 64) * 64 / m),
                     *idle,
                 ],
@@ -180,7 +180,7 @@ class DecodeAttention:
                 [
                     np.log2(sequences), np.log2(kv_heads), np.log2(heads), np.log2(size),
                     np.log2(seen), np.log2(context), np.where(window > 0, 1.0, 0.0),
-                    np.log2(num_bytes / processor.cache_bytes),
+                    np.log2(num_bytes / (processor.cache_bytes or 1.0)),
                     np.log2(waves * processor.num_units / tiles).clip(0, 3),
                     np.log2(np.ceil(sequences * heads / processor.num_units)),
                 ],
