@@ -88,6 +88,44 @@ class PowerLaw(Record, frozen=True, kw_only=True):
     energy_per_byte_j: Estimate | None = None
 
 
+class EngineShare(Record, frozen=True, kw_only=True):
+    """What copies of one GPU in one direction leave to each other.
+
+    Attributes
+    ----------
+    direction : str
+        ``in`` is from the host to the GPU, ``both`` one copy each way.
+    num_flows : int
+        Copies at once, by copy engines.
+    together_ratio : Estimate
+        What all moved over what one moves alone: 1 if they take turns, on the engine or the link,
+        less if turns cost something, 2 if two do not notice each other.
+    """
+
+    direction: Literal["out", "in", "both"]
+    num_flows: int
+    together_ratio: Estimate
+
+
+class Handover(Record, frozen=True, kw_only=True):
+    """How long a cache line takes from one CPU to another, one way.
+
+    Attributes
+    ----------
+    shared : str
+        What the CPUs have in common at most: a ``core``, NUMA ``node``, ``package``, or the
+        ``machine``.
+    num_pairs : int
+        Pairs of CPUs of that kind that were measured.
+    latency_s : Estimate
+        Median over the pairs.
+    """
+
+    shared: Literal["core", "node", "package", "machine"]
+    num_pairs: int
+    latency_s: Estimate
+
+
 class DeviceCalibration(Record, frozen=True, kw_only=True):
     """What one device gives. `device` is a node id of the machine: a package or a GPU."""
 
@@ -105,16 +143,58 @@ class DeviceCalibration(Record, frozen=True, kw_only=True):
     swap_laws: tuple[SwapLaw, ...] = ()
     storage: tuple[StorageRate, ...] = ()
     power: PowerLaw | None = None
+    engines: tuple[EngineShare, ...] = ()
+    handovers: tuple[Handover, ...] = ()
+
+
+class PacketLaw(Record, frozen=True, kw_only=True):
+    """What packets cost in one direction of a PCIe link.
+
+    Large transfers get ``wire * efficiency * payload / (payload + header)``.
+
+    Attributes
+    ----------
+    wire_bytes_per_s : float
+        What the lanes carry after line encoding, in the state that was read under load.
+    header_bytes : int
+        Around each packet of this direction: completions of reads, or writes.
+    efficiency_ratio : Estimate
+        What acknowledgements, credits and clock compensation leave.
+    payload_bytes : Estimate
+        Of the packets that large transfers behave as if they were made of.
+    """
+
+    direction: Literal["a_to_b", "b_to_a"]
+    wire_bytes_per_s: float
+    header_bytes: int
+    efficiency_ratio: Estimate
+    payload_bytes: Estimate
 
 
 class LinkCalibration(Record, frozen=True, kw_only=True):
-    """What one link gives; `link` is a link id of the machine."""
+    """What one link gives; `link` is a link id of the machine.
+
+    Attributes
+    ----------
+    latency_s, b_to_a_latency_s : Estimate or None
+        What a transfer takes beyond its bytes, from a to b and back. Between sockets: what a load
+        from far memory takes beyond one from near memory.
+    both_bytes_per_s : Estimate or None
+        What both directions carry together when both are used.
+    duplex_ratio : Estimate or None
+        That over the sum of both directions alone: 1 if they do not notice each other.
+    packet_laws : tuple of PacketLaw
+        By direction, where its rate tells.
+    """
 
     link: str
     latency_s: Estimate | None = None
     a_to_b_bytes_per_s: Estimate | None = None
     b_to_a_bytes_per_s: Estimate | None = None
     both_bytes_per_s: Estimate | None = None
+    b_to_a_latency_s: Estimate | None = None
+    duplex_ratio: Estimate | None = None
+    packet_laws: tuple[PacketLaw, ...] = ()
 
 
 class FlowShare(Record, frozen=True, kw_only=True):

@@ -200,21 +200,6 @@ def test_products_far_below_the_nominal_are_named_and_vector_loops_are_not() -> 
     assert nominal_verdicts(machine_of(vector)) == ()
 
 
-def test_copy_below_what_its_link_carried_points_beyond_the_link() -> None:
-    found = only(machine_of(*copies(30e9)))
-    assert "0.48 of what its link carried at Gen5 x16 under that load" in found.evidence
-    assert nominal_verdicts(machine_of(*copies(55e9))) == ()
-
-
-def test_copy_beyond_its_link_means_the_link_was_read_at_rest() -> None:
-    resting = Conditions(pcie_generation=1, pcie_num_lanes=16)
-    assert "read at rest" in only(machine_of(*copies(55e9, conditions=resting))).evidence
-
-
-def test_copy_whose_link_is_not_known_is_not_judged() -> None:
-    assert nominal_verdicts(machine_of(*copies(1e9, conditions=Conditions()))) == ()
-
-
 def test_outliers_with_evidence_make_one_verdict() -> None:
     calm, busy = Conditions(other_cpu_ratio=0.0), Conditions(other_cpu_ratio=0.6)
     made = series("stream.copy", 1e10, threads=2)

@@ -7,10 +7,11 @@ import msgspec
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.sharing import MIN_PAIRS
-from topoprobe.model.calibration import ceilings, contention, links, swap
+from topoprobe.model.calibration import ceilings, contention, links, sockets, swap
 from topoprobe.model.calibration.cpu_works import cpu_contention
 from topoprobe.model.calibration.knee import knee_load
 from topoprobe.model.calibration.merging import Merged
+from topoprobe.model.calibration.power import power_law
 from topoprobe.model.calibration.readings import Readings, measured, series_name
 from topoprobe.model.calibration.steps import fit_models
 from topoprobe.model.calibration.verdicts import verdicts
@@ -75,11 +76,18 @@ def calibrate(
         created_at=created_at,
         results=(_run_name(results),),
         devices=tuple(_device(machine, readings, device) for device in devices),
-        links=links.link_calibrations(machine, readings),
-        contention=tuple(
-            found
-            for device in devices
-            if (found := _contention(Machine(machine), readings, device)) is not None
+        links=(
+            *links.link_calibrations(machine, readings),
+            *sockets.socket_links(Machine(machine), readings),
+        ),
+        contention=(
+            *(
+                found
+                for device in devices
+                if (found := _contention(Machine(machine), readings, device)) is not None
+            ),
+            *sockets.node_memories(Machine(machine), readings),
+            *sockets.node_ways(Machine(machine), readings),
         ),
         models=fit_models(readings),
         missing=_missing(results, readings),
@@ -109,6 +117,9 @@ def _device(machine: MachineDocument, readings: Readings, device: str) -> Device
         host_swap=swap.swap_rates(readings, device),
         swap_laws=swap.swap_laws(readings, device),
         storage=ceilings.storage_rates(readings, device),
+        power=power_law(readings, device),
+        engines=links.engine_shares(readings, device),
+        handovers=sockets.handovers(readings, device),
     )
 
 
@@ -189,7 +200,13 @@ def _missing(results: ResultsDocument, readings: Readings) -> tuple[Missing, ...
         for device in sorted(shared)
         if contention.transaction_exponent(readings, device) is None
     ]
-    found.append(
-        Missing(subject="devices", fact="power", reason="the suite has no power experiment yet")
-    )
+    found += [
+        Missing(
+            subject=device,
+            fact="power",
+            reason="no power was read beside its streams, matrix products and chases",
+        )
+        for device in readings.devices()
+        if power_law(readings, device) is None
+    ]
     return tuple(found)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from topoprobe.measure.statistics import estimate, median, steady_values
+from topoprobe.measure.statistics import estimate, median, steady_samples, steady_values
 from topoprobe.records.base import Estimate, Source, Status
-from topoprobe.records.results import Factor, ResultsDocument, Series
+from topoprobe.records.results import Conditions, Factor, ResultsDocument, Series
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,8 @@ class Reading:
         The experiment and factors, in words.
     is_unstable : bool
         The series was marked unstable; it is used, and a verdict says so.
+    conditions : tuple of Conditions or None
+        The state beside each of the values, None where nothing could be read.
     """
 
     name: str
@@ -40,11 +42,17 @@ class Reading:
     values: tuple[float, ...]
     evidence: str
     is_unstable: bool
+    conditions: tuple[Conditions | None, ...] = ()
 
     @property
     def median(self) -> float:
         """Median of the steady samples."""
         return median(self.values)
+
+    @property
+    def told(self) -> list[Conditions]:
+        """The conditions that could be read."""
+        return [one for one in self.conditions if one is not None]
 
     def text(self, factor: str) -> str:
         """Return a factor as text."""
@@ -161,4 +169,5 @@ def _reading(series: Series, source: str) -> Reading | None:
         values=values,
         evidence=f"{source}: {series_name(series)}",
         is_unstable=series.status is Status.UNSTABLE,
+        conditions=tuple(sample.conditions for sample in steady_samples(series)),
     )

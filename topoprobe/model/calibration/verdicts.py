@@ -6,7 +6,8 @@ from topoprobe.measure.evidence import find_outliers
 from topoprobe.measure.statistics import OUTLIER_MADS, steady_samples
 from topoprobe.model.calibration.nominal import nominal_verdicts
 from topoprobe.model.calibration.peers import peer_verdicts
-from topoprobe.model.calibration.readings import series_name
+from topoprobe.model.calibration.readings import Readings, series_name
+from topoprobe.model.calibration.residuals import residual_verdicts
 from topoprobe.records.base import Status, Verdict
 from topoprobe.records.results import ResultsDocument, Series
 
@@ -23,6 +24,7 @@ def verdicts(results: ResultsDocument) -> tuple[Verdict, ...]:
     return (
         *peer_verdicts(results),
         *nominal_verdicts(results),
+        *residual_verdicts(results.machine, Readings(results)),
         *_cached(series),
         *_stability(series),
         *_outliers(series),

@@ -10,8 +10,12 @@ from topoprobe.machine.view import Machine
 from topoprobe.model.fabric.payloads import packets_on, pcie_payload_bytes, request_bytes
 from topoprobe.model.fabric.resource import BYTE_FAIR, Resource, Sharing
 from topoprobe.records.base import Estimate, Source
-from topoprobe.records.calibration import CalibrationDocument, DeviceCalibration
-from topoprobe.records.machine import LinkKind, Numa, Nvme, PciNode
+from topoprobe.records.calibration import (
+    CalibrationDocument,
+    DeviceCalibration,
+    LinkCalibration,
+)
+from topoprobe.records.machine import Link, LinkKind, Numa, Nvme, PciNode
 
 
 def measured_resources(
@@ -29,6 +33,8 @@ def measured_resources(
         found |= {one.id: one for one in _device(machine, device)}
     for contention in calibration.contention:
         known = found.get(contention.resource, nominal.get(contention.resource))
+        if known is None and contention.capacity_bytes_per_s is not None:
+            known = _way_between_nodes(contention.resource, contention.capacity_bytes_per_s)
         if known is None:
             continue
         if contention.capacity_bytes_per_s is not None:
@@ -51,6 +57,8 @@ def _links(
                 f"The calibration has measured {one.link}, which the machine does not have; give "
                 "a calibration of this machine."
             )
+        if link.kind is LinkKind.INTER_SOCKET:
+            yield from _socket_link(link, one)
         if link.kind is not LinkKind.PCIE:
             continue
         node = machine.node(link.b)
@@ -65,6 +73,21 @@ def _links(
             known = nominal.get(f"{link.wire}:{direction}")
             if rate is not None and rate.source is not Source.NOMINAL and known is not None:
                 yield _with(known, rate, per_byte)
+
+
+def _socket_link(link: Link, measured: LinkCalibration) -> Iterator[Resource]:
+    for direction, rate in (
+        ("a_to_b", measured.a_to_b_bytes_per_s),
+        ("b_to_a", measured.b_to_a_bytes_per_s),
+    ):
+        if rate is not None:
+            yield _place(f"{link.wire}:{direction}", link.kind, rate)
+
+
+def _way_between_nodes(name: str, rate: Estimate) -> Resource | None:
+    """Return a way between NUMA nodes, of which no catalogue tells; None for other names."""
+    kind = LinkKind.INTER_SOCKET
+    return _place(name, kind, rate) if name.startswith(f"{kind}:") else None
 
 
 def _device(machine: Machine, device: DeviceCalibration) -> Iterator[Resource]:
