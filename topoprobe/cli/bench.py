@@ -212,11 +212,12 @@ def _write_list(
         sys.stdout.write(json.dumps({"benchmarks": entries}, indent=1) + "\n")
         return
     width = max(len(str(entry["name"])) for entry in entries)
+    lines = []
     for entry in entries:
-        reason = entry["missing"]
-        sys.stdout.write(f"{entry['name']:<{width}}  {entry['summary']}\n")
-        if reason is not None:
-            sys.stdout.write(f"{'':<{width}}  not here: {reason}\n")
+        lines.append(f"{entry['name']:<{width}}  {entry['summary']}")
+        if entry["missing"] is not None:
+            lines.append(f"{'':<{width}}  not here: {entry['missing']}")
+    write_lines(lines)
 
 
 def _write_plan(plan: BenchPlan, *, as_json: bool) -> None:
@@ -227,8 +228,7 @@ def _write_plan(plan: BenchPlan, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(plan_record(plan), indent=1) + "\n")
     else:
-        lines = plan_lines(plan, [one.name for one in benchmarks()])
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        write_lines(plan_lines(plan, [one.name for one in benchmarks()]))
     plan.check()
 
 
