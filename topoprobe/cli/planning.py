@@ -136,7 +136,7 @@ def plan_lines(plan: BenchPlan, offered: Sequence[str]) -> list[str]:
     about = "at most about" if plan.cut else plan.about
     lines = [
         f"Would run {_what(plan, offered)} for {about} {_duration(_limited_s(plan))} "
-        f"({plan.budget.suite} suite), with {_memory(plan)} of memory."
+        f"({plan.budget.suite} suite), {_memory(plan)}."
     ]
     for one in plan.benchmarks:
         how = f"skipped: {one.missing}" if one.missing else _time(plan, one)
@@ -197,8 +197,9 @@ def _time(plan: BenchPlan, one: Planned) -> str:
 
 def _memory(plan: BenchPlan) -> str:
     if plan.memory_bytes is not None:
-        return format_bytes(plan.memory_bytes)
-    return f"up to {format_bytes(plan.budget.memory_bytes)}"
+        return f"with {format_bytes(plan.memory_bytes)} of memory"
+    limit = format_bytes(plan.budget.memory_bytes)
+    return f"in at most {limit} of memory, half of what is free"
 
 
 def _together(sets: Sequence[PlannedSet]) -> Sequence[PlannedSet]:
