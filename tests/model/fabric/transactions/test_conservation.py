@@ -122,12 +122,12 @@ def test_credits_stay_within_tight_buffers_and_all_come_back(
     # Room for one transaction of each queue, the least with which nothing can lock up.
     own = [min(size, most) for size, most in zip(roomy.queue_own, roomy.queue_most, strict=True)]
     most = max(roomy.queue_most)
-    common = [num_spare * most for _ in roomy.pool_common]
-    tight = roomy._replace(queue_own=own, pool_common=common)
+    common = [num_spare * most for _ in roomy.port_common]
+    tight = roomy._replace(queue_own=own, port_common=common)
     counts = run(tight, 0, round(LONG_S * 1e15))
-    assert all(0 <= peak <= limit for peak, limit in zip(counts.pool_peak, common, strict=True))
+    assert all(0 <= peak <= limit for peak, limit in zip(counts.port_peak, common, strict=True))
     for queue, peak in enumerate(counts.queue_peak):
-        assert 0 <= peak <= own[queue] + common[roomy.queue_pool[queue]]
+        assert 0 <= peak <= own[queue] + common[roomy.queue_port[queue]]
     assert all(left == 0 for left in counts.queue_left)
     assert counts.stream_finished == [stream.num_transactions for stream in streams]
 

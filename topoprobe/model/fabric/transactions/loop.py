@@ -5,9 +5,9 @@ queues, is busy for the packet's service time, and hands it to the queue of its 
 it arrives after the latency. A server sends nothing that the queue beyond has no credit for;
 credit comes back when the packet has left that queue, after the latency.
 
-A port has one queue for each way on, so that a packet that waits for credit holds up none that
-goes elsewhere. The queues of one port and kind of packet share its buffer, of which each has a
-part that the others cannot take.
+A port is where one kind of packet comes from one resource, with a buffer of its own. It has one
+queue for each way on, so that a packet that waits for credit holds up none that goes elsewhere.
+The queues share the buffer, of which each has a part that the others cannot take.
 
 Arbiters compare one number per port. The fair ones keep a virtual time, by which a port advances
 with each packet by its cost over the port's weight: costs of 1 give round robin, wire bytes the
@@ -61,14 +61,13 @@ class Plan(NamedTuple):
     form_queue: Sequence[int]
     queue_port: Sequence[int]
     queue_beyond: Sequence[int]  # the next that its packets go to, -1 for none
-    queue_group: Sequence[int]  # one for those of one port whose packets go on to one pool
-    queue_pool: Sequence[int]
+    queue_group: Sequence[int]  # one for those of one port whose packets go on to one port
     queue_own: Sequence[int]  # bytes of buffer that no other queue can take
     queue_most: Sequence[int]  # bytes that come at once, at most
-    pool_common: Sequence[int]  # bytes of buffer that its queues share besides
-    pool_upstream: Sequence[int]  # the server that waits for its credit, -1 for none
-    pool_latency: Sequence[int]  # of credit on its way back
     port_queue: Sequence[int]  # its first; one more at the end
+    port_common: Sequence[int]  # bytes of buffer that its queues share besides their own
+    port_upstream: Sequence[int]  # the server that waits for its credit, -1 for none
+    port_latency: Sequence[int]  # of credit on its way back
     port_server: Sequence[int]
     port_share: Sequence[float]  # 1 / weight
     server_port: Sequence[int]  # its first; one more at the end
@@ -86,7 +85,7 @@ class Counts(NamedTuple):
     stream_last: Sequence[int]  # time of the last delivery
     server_busy: Sequence[int]  # time in the window
     queue_peak: Sequence[int]  # bytes in use
-    pool_peak: Sequence[int]  # bytes in use of what its queues share
+    port_peak: Sequence[int]  # bytes in use of what its queues share
     queue_left: Sequence[int]  # bytes in use at the end
 
 
@@ -99,11 +98,11 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
         stream_stage, stream_turn, stream_num_packets, stream_max_open, stream_is_shown,
         stream_gap, stream_start, stream_left, stage_stream, stage_queue, stage_form,
         stage_latency, form_service, form_cost, form_bytes, form_queue, queue_port, queue_beyond,
-        queue_group, queue_pool, queue_own, queue_most, pool_common, pool_upstream, pool_latency,
-        port_queue, port_server, port_share, server_port, server_is_fair,
+        queue_group, queue_own, queue_most, port_queue, port_common, port_upstream, port_latency,
+        port_server, port_share, server_port, server_is_fair,
     ) = plan  # fmt: skip
     num_streams, num_servers = len(stream_start), len(server_is_fair)
-    num_queues, num_ports, num_pools = len(queue_port), len(port_server), len(pool_common)
+    num_queues, num_ports = len(queue_port), len(port_server)
 
     form_counted = [0] * len(form_service)
     issued, finished, counted = [0] * num_streams, [0] * num_streams, [0] * num_streams
@@ -113,8 +112,8 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
     queue_used, queue_peak = [0] * num_queues, [0] * num_queues
     queue_state, queue_granted = [IDLE] * num_queues, [NEVER] * num_queues
     queue_time, beyond_time = [0.0] * num_queues, [0.0] * num_queues
-    pool_used, pool_peak = [0] * num_pools, [0] * num_pools
-    pool_time, pool_granted = [0.0] * num_pools, [NEVER] * num_pools
+    port_used, port_peak = [0] * num_ports, [0] * num_ports
+    port_granted, entry_time = [NEVER] * num_ports, [0.0] * num_ports
     group_time = [0.0] * num_queues
     port_time, port_state = [0.0] * num_ports, [IDLE] * num_ports
     server_time, server_busy = [0.0] * num_servers, [0] * num_servers
@@ -136,12 +135,12 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
         if code < -num_streams:
             form = -1 - num_streams - code
             queue = form_queue[form]
-            pool = queue_pool[queue]
+            entry = queue_port[queue]
             queue_used[queue] -= form_bytes[form]
             above = queue_used[queue] + form_bytes[form] - queue_own[queue]
             if above > 0:
-                pool_used[pool] -= min(above, form_bytes[form])
-            server = pool_upstream[pool]
+                port_used[entry] -= min(above, form_bytes[form])
+            server = port_upstream[entry]
             if is_blocked[server] != BLOCKED:
                 continue
             stage, packet, num_packets, arrival, issue = 0, 0, 0, now, now
@@ -157,7 +156,7 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             stage, packet, arrival, issue = stream_stage[stream], 0, now, now
             num_packets = 1 if stage < stream_turn[stream] else stream_num_packets[stream]
             queue = stage_queue[stage]
-            pool = queue_pool[queue]
+            entry = queue_port[queue]
             server = port_server[queue_port[queue]]
         else:
             server = code
@@ -179,21 +178,21 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                         continue
                     beyond = queue_beyond[queue]
                     if beyond >= 0:
-                        pool = queue_pool[beyond]
+                        entry = queue_port[beyond]
                         if queue_state[queue] == IDLE:
                             queue_time[queue] = max(queue_time[queue], beyond_time[beyond])
                             group = queue_group[queue]
-                            group_time[group] = max(group_time[group], pool_time[pool])
+                            group_time[group] = max(group_time[group], entry_time[entry])
                         most = queue_most[beyond]
                         if (
                             queue_used[beyond] + most > queue_own[beyond]
-                            and pool_used[pool] + most > pool_common[pool]
+                            and port_used[entry] + most > port_common[entry]
                         ):
                             queue_state[queue] = state = blocked = BLOCKED
                             if queue_state[beyond] == BLOCKED:
                                 queue_granted[beyond] = 0
                             else:
-                                pool_granted[pool] = 0
+                                port_granted[entry] = 0
                             continue
                     queue_state[queue] = READY
                     if arrival < first_arrival:
@@ -218,14 +217,14 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             # Credit that is scarce goes round among those who wait for it.
             beyond = queue_beyond[chosen]
             if beyond >= 0 and is_fair:
-                pool = queue_pool[beyond]
+                entry = queue_port[beyond]
                 is_queue_scarce = queue_granted[beyond] <= SCARCE
-                if is_queue_scarce or pool_granted[pool] <= SCARCE:
+                if is_queue_scarce or port_granted[entry] <= SCARCE:
                     for queue in range(
                         port_queue[server_port[server]], port_queue[server_port[server + 1]]
                     ):
                         other = queue_beyond[queue]
-                        if other < 0 or queue_state[queue] != READY or queue_pool[other] != pool:
+                        if other < 0 or queue_state[queue] != READY or queue_port[other] != entry:
                             continue
                         if not is_queue_scarce:
                             ahead = group_time[queue_group[chosen]] - group_time[queue_group[queue]]
@@ -245,9 +244,9 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                         beyond_time[beyond] = queue_time[chosen]
                         queue_time[chosen] += cost
                     else:
-                        pool_time[pool] = group_time[group]
+                        entry_time[entry] = group_time[group]
                         group_time[group] += cost
-                pool_granted[pool] += 1
+                port_granted[entry] += 1
                 queue_granted[beyond] += 1
 
             # Take its packet, keep the server busy, give back the credit.
@@ -274,9 +273,8 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             if num_waiting[server] > 0:
                 wake_at[server] = done
                 heappush(events, (done, server))
-            pool = queue_pool[chosen]
-            if pool_upstream[pool] >= 0:
-                heappush(events, (done + pool_latency[pool], -1 - num_streams - form))
+            if port_upstream[port] >= 0:
+                heappush(events, (done + port_latency[port], -1 - num_streams - form))
 
             # What that means for its stream: another transaction may be issued, or one has ended.
             is_last = stage < stream_turn[stream] or packet == stream_num_packets[stream] - 1
@@ -307,7 +305,7 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             if stage == stream_turn[stream]:
                 num_packets = stream_num_packets[stream]
             queue = stage_queue[stage]
-            pool = queue_pool[queue]
+            entry = queue_port[queue]
             server = port_server[queue_port[queue]]
 
         # Packets arrive in a queue; its server wakes for them (or for credit that came back).
@@ -330,13 +328,13 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                 slot_next[queue_tail[queue]] = slot
             queue_tail[queue] = slot
             num_waiting[server] += 1
-            if pool_upstream[pool] >= 0:
+            if port_upstream[entry] >= 0:
                 queue_used[queue] += form_bytes[form]
                 above = queue_used[queue] - queue_own[queue]
                 if above > 0:
-                    pool_used[pool] += min(above, form_bytes[form])
+                    port_used[entry] += min(above, form_bytes[form])
                 queue_peak[queue] = max(queue_peak[queue], queue_used[queue])
-                pool_peak[pool] = max(pool_peak[pool], pool_used[pool])
+                port_peak[entry] = max(port_peak[entry], port_used[entry])
         at = max(arrival, free_at[server])
         if at < wake_at[server]:
             wake_at[server] = at
@@ -344,5 +342,5 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
 
     return Counts(
         form_counted, issued, finished, counted, latency_sum, last_delivery, server_busy,
-        queue_peak, pool_peak, queue_used,
+        queue_peak, port_peak, queue_used,
     )  # fmt: skip

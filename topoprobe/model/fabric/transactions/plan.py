@@ -23,13 +23,17 @@ _SPARE_TRANSACTIONS = 4
 # more than its own part, all are in it in the order in which they came, as in one queue.
 _COMMON_PARTS = 14
 
-PortKey: TypeAlias = tuple[str, str]
+# A resource, where its packets come from, and of which kind they are.
+PortKey: TypeAlias = tuple[str, str, str]
+# Whose packets wait, where any stream's do not, and what they cross beyond.
 QueueKey: TypeAlias = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class PortSetting:
-    """What is special about one port: where packets from one resource (or stream) meet another.
+    """What is special about the ports where packets from one resource (or stream) meet another.
+
+    Posted writes, requests and completions have ports of their own, which all get this.
 
     Attributes
     ----------
@@ -40,8 +44,8 @@ class PortSetting:
     weight : float
         Of its turns: 2 has twice the share of 1.
     buffer_bytes : float or None
-        Payload that it takes, for each kind of packet (posted, request, completion): its credits.
-        None for as much as keeps the link busy.
+        Payload that a port takes, or requests ask for: its credits. None for as much as keeps the
+        link busy.
     """
 
     resource: str
@@ -51,14 +55,14 @@ class PortSetting:
 
 
 @dataclass(slots=True)
-class _Pool:
-    """A buffer of one port for one kind of packet."""
+class _Buffer:
+    """What one port's packets are kept in."""
 
     upstream: str | None
     upstream_rate: float = 0.0
     latency_s: float = 0.0
     most_bytes: float = 0.0
-    queues: list[QueueKey] = field(default_factory=list)
+    queues: set[QueueKey] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,6 @@ class _Stage:
     stream: int
     hop: Hop
     port: PortKey
-    kind: str
     queue: QueueKey
     amounts: tuple[float, ...]  # payload of each of its packets, of a request what it asks for
 
@@ -104,18 +107,18 @@ def plan(
     special = _by_port(settings, stages)
     servers = sorted({stage.hop.resource for stage in stages})
     ports = sorted({stage.port for stage in stages})
-    queues = sorted({(stage.port, stage.kind, stage.queue) for stage in stages})
-    pools = _pools(known, stages)
-    pool_keys = sorted(pools)
-    sizes = {key: _pool_bytes(pools[key], special.get(key[0])) for key in pool_keys}
-    for key in pool_keys:
-        _require_room(key[0], pools[key], sizes[key])
+    queues = sorted({(stage.port, stage.queue) for stage in stages})
+    buffers = _buffers(known, stages)
+    sizes = {port: _size(buffers[port], special.get(port[:2])) for port in ports}
+    for port in ports:
+        _require_room(port, buffers[port], sizes[port])
     number = {name: index for index, name in enumerate(servers)}
     forms = [(stage, amount) for stage in stages for amount in stage.amounts]
     units = [unit for stage in stages for unit in _units(stage)]
     queue_number = {key: index for index, key in enumerate(queues)}
-    stage_queue = [queue_number[stage.port, stage.kind, stage.queue] for stage in stages]
-    queue_pool = [pool_keys.index((port, kind)) for port, kind, _ in queues]
+    stage_queue = [queue_number[stage.port, stage.queue] for stage in stages]
+    port_number = {port: index for index, port in enumerate(ports)}
+    queue_port = [port_number[port] for port, _ in queues]
     queue_beyond = [-1] * len(queues)
     for at, (stage, after) in enumerate(pairwise(stages)):
         if stage.stream == after.stream:
@@ -154,26 +157,24 @@ def plan(
         form_queue=[
             queue for stage, queue in zip(stages, stage_queue, strict=True) for _ in stage.amounts
         ],
-        queue_port=[ports.index(port) for port, _, _ in queues],
+        queue_port=queue_port,
         queue_beyond=queue_beyond,
         queue_group=_groups(
-            [ports.index(port) for port, _, _ in queues],
-            [-1 if beyond < 0 else queue_pool[beyond] for beyond in queue_beyond],
+            queue_port, [-1 if beyond < 0 else queue_port[beyond] for beyond in queue_beyond]
         ),
-        queue_pool=queue_pool,
-        queue_own=[
-            _bytes(sizes[port, kind] / _num_parts(pools[port, kind])) for port, kind, _ in queues
+        queue_own=[_bytes(sizes[port] / _num_parts(buffers[port])) for port, _ in queues],
+        queue_most=[ceil(buffers[port].most_bytes) for port, _ in queues],
+        port_queue=_begins([queue_port.count(port) for port in range(len(ports))]),
+        port_common=[_common_bytes(buffers[port], sizes[port]) for port in ports],
+        port_upstream=[
+            -1 if (upstream := buffers[port].upstream) is None else number[upstream]
+            for port in ports
         ],
-        queue_most=[ceil(pools[port, kind].most_bytes) for port, kind, _ in queues],
-        pool_common=[_common_bytes(pools[key], sizes[key]) for key in pool_keys],
-        pool_upstream=[
-            -1 if (upstream := pools[key].upstream) is None else number[upstream]
-            for key in pool_keys
-        ],
-        pool_latency=[_fs(pools[key].latency_s) for key in pool_keys],
-        port_queue=_begins([sum(key[0] == port for key in queues) for port in ports]),
+        port_latency=[_fs(buffers[port].latency_s) for port in ports],
         port_server=[number[port[0]] for port in ports],
-        port_share=[1.0 / special[port].weight if port in special else 1.0 for port in ports],
+        port_share=[
+            1.0 / special[port[:2]].weight if port[:2] in special else 1.0 for port in ports
+        ],
         server_port=_begins([sum(port[0] == name for port in ports) for name in servers]),
         server_is_fair=[int(known[name].sharing.by == "transaction") for name in servers],
     )
@@ -196,8 +197,7 @@ def _stages(index: int, stream: Stream) -> Iterator[_Stage]:
         yield _Stage(
             stream=index,
             hop=hop,
-            port=(hop.resource, ingress),
-            kind=kind,
+            port=(hop.resource, ingress, kind),
             queue=(whose, beyond),
             amounts=total if at < turn else stream.packets,
         )
@@ -208,48 +208,45 @@ def _units(stage: _Stage) -> list[float]:
     return [stage.hop.units(amount, first=at == 0) for at, amount in enumerate(stage.amounts)]
 
 
-def _pools(
-    known: dict[str, Resource], stages: Sequence[_Stage]
-) -> dict[tuple[PortKey, str], _Pool]:
-    """Return the buffers, with what their senders may have under way."""
-    pools: dict[tuple[PortKey, str], _Pool] = {}
+def _buffers(known: dict[str, Resource], stages: Sequence[_Stage]) -> dict[PortKey, _Buffer]:
+    """Return each port's buffer, with what its sender may have under way."""
+    buffers: dict[PortKey, _Buffer] = {}
     before: _Stage | None = None
     for stage in stages:
         if before is None or before.stream != stage.stream:
-            pool = pools.setdefault((stage.port, stage.kind), _Pool(upstream=None))
+            buffer = buffers.setdefault(stage.port, _Buffer(upstream=None))
+            at_once = max(stage.amounts)
         else:
             sender = known[before.hop.resource]
-            pool = pools.setdefault((stage.port, stage.kind), _Pool(upstream=sender.id))
-            taken = sum(_units(before))
-            rate = sum(before.amounts) * sender.capacity_per_s / taken
-            pool.upstream_rate = max(pool.upstream_rate, rate)
-            pool.latency_s = sender.latency_s
-        turns = before is not None and before.kind == "request" and stage.kind == "completion"
-        pool.most_bytes = max(pool.most_bytes, sum(stage.amounts) if turns else max(stage.amounts))
-        if stage.queue not in pool.queues:
-            pool.queues.append(stage.queue)
+            buffer = buffers.setdefault(stage.port, _Buffer(sender.id, latency_s=sender.latency_s))
+            rate = sum(before.amounts) * sender.capacity_per_s / sum(_units(before))
+            buffer.upstream_rate = max(buffer.upstream_rate, rate)
+            is_turn = before.port[2] != stage.port[2]
+            at_once = sum(stage.amounts) if is_turn else max(stage.amounts)
+        buffer.most_bytes = max(buffer.most_bytes, at_once)
+        buffer.queues.add(stage.queue)
         before = stage
-    return pools
+    return buffers
 
 
-def _pool_bytes(pool: _Pool, setting: PortSetting | None) -> float:
-    if pool.upstream is None:
+def _size(buffer: _Buffer, setting: PortSetting | None) -> float:
+    if buffer.upstream is None:
         return float("inf")
     if setting is not None and setting.buffer_bytes is not None:
         return setting.buffer_bytes
-    under_way = 2.0 * pool.latency_s * pool.upstream_rate
-    return _num_parts(pool) * (under_way + _SPARE_TRANSACTIONS * pool.most_bytes)
+    under_way = 2.0 * buffer.latency_s * buffer.upstream_rate
+    return _num_parts(buffer) * (under_way + _SPARE_TRANSACTIONS * buffer.most_bytes)
 
 
-def _common_bytes(pool: _Pool, size: float) -> int:
+def _common_bytes(buffer: _Buffer, size: float) -> int:
     """Return what of a buffer no queue has for itself."""
-    num_common = _num_parts(pool) - len(pool.queues)
-    return _bytes(size * num_common / _num_parts(pool)) if num_common else 0
+    num_common = _num_parts(buffer) - len(buffer.queues)
+    return _bytes(size * num_common / _num_parts(buffer)) if num_common else 0
 
 
-def _num_parts(pool: _Pool) -> int:
+def _num_parts(buffer: _Buffer) -> int:
     """Return into how many parts a buffer is divided: one for each queue, and the common ones."""
-    num_queues = len(pool.queues)
+    num_queues = len(buffer.queues)
     return 1 if num_queues == 1 else num_queues + _COMMON_PARTS
 
 
@@ -259,8 +256,8 @@ def _bytes(size: float) -> int:
 
 def _by_port(
     settings: Iterable[PortSetting], stages: Sequence[_Stage]
-) -> dict[PortKey, PortSetting]:
-    there = {stage.port for stage in stages}
+) -> dict[tuple[str, str], PortSetting]:
+    there = {stage.port[:2] for stage in stages}
     found = {}
     for each in settings:
         keys = ((each.resource, each.ingress), (each.resource, f"stream {each.ingress}"))
@@ -288,11 +285,11 @@ def _require_known(known: dict[str, Resource], streams: Sequence[Stream]) -> Non
                 )
 
 
-def _require_room(port: PortKey, pool: _Pool, size: float) -> None:
-    if not size / _num_parts(pool) >= pool.most_bytes:
+def _require_room(port: PortKey, buffer: _Buffer, size: float) -> None:
+    if not size / _num_parts(buffer) >= buffer.most_bytes:
         raise ModelError(
             f"The buffer from {port[1]} to {port[0]} holds {size:g} bytes; expected at least "
-            f"{_num_parts(pool) * pool.most_bytes:g}, so that each of its {len(pool.queues)} "
+            f"{_num_parts(buffer) * buffer.most_bytes:g}, so that each of its {len(buffer.queues)} "
             "queues has room for a packet."
         )
 
@@ -307,10 +304,10 @@ def _exponent(resource: Resource) -> float:
     return sharing.exponent
 
 
-def _groups(ports: Sequence[int], pools: Sequence[int]) -> list[int]:
-    """Give each pair of a port and a pool a number, in the order in which they come."""
+def _groups(ports: Sequence[int], beyond: Sequence[int]) -> list[int]:
+    """Give each pair of a port and the next a number, in the order in which they come."""
     numbers: dict[tuple[int, int], int] = {}
-    return [numbers.setdefault(pair, len(numbers)) for pair in zip(ports, pools, strict=True)]
+    return [numbers.setdefault(pair, len(numbers)) for pair in zip(ports, beyond, strict=True)]
 
 
 def _first_service_s(known: dict[str, Resource], stream: Stream) -> float:
