@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from topoprobe.machine.pcie import generation_of
-from topoprobe.records.base import Estimate
+from topoprobe.records.base import Estimate, Source
 from topoprobe.records.calibration import LinkCalibration
 from topoprobe.records.machine import Capability, Link, LinkKind
 from topoprobe.units import format_rate
@@ -68,18 +68,19 @@ class LinkBook:
 
     def rate(self, link: Link) -> Estimate | None:
         """Return the measured rate away from the CPU, or else towards it."""
+        return next(iter(self._rates(link)), None)
+
+    def _rates(self, link: Link) -> list[Estimate]:
+        """Return the rates of both directions, but for nominal ones: those are the link's own."""
         found = self.measured.get(link.id)
-        if found is None:
-            return None
-        return found.a_to_b_bytes_per_s or found.b_to_a_bytes_per_s
+        rates = () if found is None else (found.a_to_b_bytes_per_s, found.b_to_a_bytes_per_s)
+        return [rate for rate in rates if rate is not None and rate.source is not Source.NOMINAL]
 
     def health(self, link: Link) -> str:
         """Return ``good``, ``fair`` or ``poor`` by the slower direction, or ``unmeasured``."""
         if is_narrowed(link):
             return "poor"
-        found, nominal = self.measured.get(link.id), _bandwidth(link.nominal)
-        rates = () if found is None else (found.a_to_b_bytes_per_s, found.b_to_a_bytes_per_s)
-        known = [rate.value for rate in rates if rate is not None]
+        known, nominal = [rate.value for rate in self._rates(link)], _bandwidth(link.nominal)
         if not known or nominal is None:
             return "unmeasured"
         share = min(known) / nominal
@@ -93,7 +94,7 @@ class LinkBook:
         if link.current is not None:
             lines.append(f"when read {_capability(link.current)} (an idle link may be slower)")
         found = self.measured.get(link.id)
-        if found is None:
+        if found is None or self.rate(link) is None:
             return "\n".join([*lines, "not measured"])
         for word, rate in (
             ("forward", found.a_to_b_bytes_per_s),

@@ -87,6 +87,14 @@ def test_link_is_as_healthy_as_its_slower_direction(
     assert LinkBook({}, {"l": measured}).health(link) == health
 
 
+def test_link_of_which_only_data_sheets_tell_counts_as_unmeasured() -> None:
+    link = Link(id="l", kind=LinkKind.PCIE, a="a", b="b", wire="w", nominal=sample.GEN5_X16)
+    told = LinkCalibration(link="l", a_to_b_bytes_per_s=sample.nominal(63e9))
+    book = LinkBook({}, {"l": told})
+    assert (book.health(link), book.rate(link)) == ("unmeasured", None)
+    assert book.tip(link).endswith("not measured")
+
+
 def test_plot_points_and_whiskers_lie_on_the_axes_scales() -> None:
     (x_start, x_end), (y_start, y_end) = frame()
     point = Point(5.0, 50.0, "here", y_interval=(-10.0, 75.0))

@@ -58,7 +58,7 @@ def run(
         status_lines,
     )
     from topoprobe.model.calibration.build import calibrate_merged
-    from topoprobe.model.calibration.completing import completed
+    from topoprobe.model.calibration.completing import completed, supplemented
     from topoprobe.model.calibration.merging import NamedRun, merge, refuse_unknown_revisions
 
     runs = [NamedRun(*pair) for pair in zip(results, documents, strict=True)]
@@ -73,6 +73,7 @@ def run(
     )
     if base and earlier:
         document = completed(document, earlier, base)
+    document = supplemented(document)
     if deliver(encode(document), output, as_json=as_json):
         lines = machine_lines(document.machine) + ceiling_lines(document)
         lines += contention_lines(document)

@@ -165,13 +165,15 @@ class _Loop:
 
     def _calibrate(self, results: ResultsDocument) -> None:
         from topoprobe.model.calibration.build import calibrate
+        from topoprobe.model.calibration.completing import supplemented
 
         self._progress(0.85, "calibrate")
         try:
-            self.calibration = calibrate(results, tool=_tool(), created_at=_now())
+            measured = calibrate(results, tool=_tool(), created_at=_now())
         except ModelError as error:
             self.failure = str(error)
             return
+        self.calibration = supplemented(measured)
         self._write("calibration.json", self.calibration)
 
     def _serve(self, calibration: CalibrationDocument) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sized
 from topoprobe.measure.flows import parse_flow_set
 from topoprobe.measure.statistics import median
 from topoprobe.model.calibration.foresight import Foresight, foresights
-from topoprobe.records.base import Estimate, Status
+from topoprobe.records.base import Estimate, Source, Status
 from topoprobe.records.calibration import (
     CalibrationDocument,
     DeviceCalibration,
@@ -199,6 +199,8 @@ def _value(rate: StreamRate) -> float:
 def _compute(device: DeviceCalibration) -> list[str]:
     best: dict[tuple[str, str], float] = {}
     for rate in device.compute:
+        if rate.rate_flop_per_s.source is Source.NOMINAL:  # a summary tells what was measured
+            continue
         key = rate.dtype, rate.method
         best[key] = max(best.get(key, 0.0), rate.rate_flop_per_s.value)
     names = {"fma": "FMA", "gemm": "GEMM"}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from tests.model.calibration import gpu_server
 from tests.model.calibration.samples import MACHINE, TOOL, results, series
 from topoprobe.errors import InputError
 from topoprobe.model.calibration.build import calibrate
-from topoprobe.model.calibration.completing import completed
+from topoprobe.model.calibration.completing import completed, supplemented
+from topoprobe.records.base import Source
 from topoprobe.records.calibration import CalibrationDocument
 from topoprobe.records.documents import encode
 from topoprobe.records.machine import Host
@@ -59,3 +61,32 @@ def test_base_of_another_machine_is_refused() -> None:
     other = msgspec.structs.replace(BASE, machine=msgspec.structs.replace(MACHINE, nodes=nodes))
     with pytest.raises(InputError, match=r"old.json is a calibration of another machine"):
         completed(BASE, other, "old.json")
+
+
+def test_what_nobody_measured_comes_from_data_sheets_and_is_nominal() -> None:
+    measured = gpu_server.calibrated(
+        gpu_server.beside("stream.triad", 2.9e12, variant="v"),
+        gpu_server.beside("compute.gemm", 6e14, "flop_per_s", dtype="bf16", variant="v"),
+        gpu_server.beside("copy.h2d", 55e9, executor="ce", num_bytes=1 << 28),
+    )
+    document = supplemented(measured)
+    first, *others = document.devices
+    assert len(others) == 7
+    assert {one.memory_bandwidth_bytes_per_s.source for one in others if
+            one.memory_bandwidth_bytes_per_s} == {Source.NOMINAL}  # fmt: skip
+    assert first.memory_bandwidth_bytes_per_s is not None
+    assert first.memory_bandwidth_bytes_per_s.source is Source.MEASURED
+    sources = {rate.dtype: rate.rate_flop_per_s.source for rate in first.compute}
+    assert sources["bf16"] is Source.MEASURED
+    assert sources["fp64"] is Source.NOMINAL
+    assert len([rate for rate in first.compute if rate.dtype == "bf16"]) == 1
+    link = next(one for one in document.links if one.link == gpu_server.LINK)
+    assert link.a_to_b_bytes_per_s is not None
+    assert link.b_to_a_bytes_per_s is not None
+    assert link.a_to_b_bytes_per_s.source is Source.MEASURED
+    assert link.b_to_a_bytes_per_s.source is Source.NOMINAL
+    assert len(document.links) > len(measured.links)
+
+
+def test_machine_without_gpus_takes_nothing_from_data_sheets() -> None:
+    assert supplemented(BASE).links == BASE.links

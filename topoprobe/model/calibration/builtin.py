@@ -45,11 +45,21 @@ def builtin_calibration(name: str) -> CalibrationDocument | None:
     return CalibrationDocument(
         tool=tool,
         machine=machine,
-        devices=tuple(_device(gpu) for gpu in gpus),
+        devices=nominal_devices(machine),
         operators=tuple(_operator(fit, gpus) for fit in OPERATOR_FITS if _devices(fit, gpus)),
-        links=tuple(_link(link) for link in machine.links if _rate(link) is not None),
+        links=nominal_links(machine),
         missing=_missing(machine, gpus),
     )
+
+
+def nominal_devices(machine: MachineDocument) -> tuple[DeviceCalibration, ...]:
+    """Return what the data sheets say of a machine's GPUs."""
+    return tuple(_device(node) for node in machine.nodes if isinstance(node, Gpu))
+
+
+def nominal_links(machine: MachineDocument) -> tuple[LinkCalibration, ...]:
+    """Return what the links of a machine carry whose rate a source tells."""
+    return tuple(_link(link) for link in machine.links if _rate(link) is not None)
 
 
 def _device(gpu: Gpu) -> DeviceCalibration:

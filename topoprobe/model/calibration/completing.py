@@ -1,4 +1,4 @@
-"""Numbers that new runs lack, taken from an earlier calibration and marked."""
+"""Numbers that runs lack: from an earlier calibration, or from data sheets, and marked as such."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from topoprobe.errors import InputError
 from topoprobe.machine.sameness import difference
+from topoprobe.model.calibration.builtin import nominal_devices, nominal_links
 from topoprobe.records.base import Estimate, Record
 from topoprobe.records.calibration import (
     CalibrationDocument,
@@ -76,6 +77,30 @@ def completed(
     taken = {field: _list(getattr(document, field), getattr(marked, field)) for field in _TAKEN}
     results = (*document.results, *(f"{name}: {run}" for run in base.results))
     return msgspec.structs.replace(document, results=results, **taken)
+
+
+def supplemented(document: CalibrationDocument) -> CalibrationDocument:
+    """Fill in what nobody measured of GPUs and links from data sheets and the links' rates.
+
+    They are nominal. A nominal rate of arithmetic stands only where none was measured in its type.
+    """
+    sheets = {one.device: one for one in nominal_devices(document.machine)}
+    devices = [_supplied(one, sheets.pop(one.device, None)) for one in document.devices]
+    rates = {one.link: one for one in nominal_links(document.machine)}
+    links = [_entry(one, rates.pop(one.link, None)) for one in document.links]
+    return msgspec.structs.replace(
+        document,
+        devices=(*devices, *sheets.values()),
+        links=(*links, *rates.values()),
+    )
+
+
+def _supplied(device: DeviceCalibration, sheet: DeviceCalibration | None) -> DeviceCalibration:
+    if sheet is None:
+        return device
+    known = {rate.dtype for rate in device.compute}
+    compute = tuple(rate for rate in sheet.compute if rate.dtype not in known)
+    return _filled(device, msgspec.structs.replace(sheet, compute=compute))
 
 
 def _filled(new: T, base: T) -> T:

@@ -80,7 +80,7 @@ def _socket_link(link: Link, measured: LinkCalibration) -> Iterator[Resource]:
         ("a_to_b", measured.a_to_b_bytes_per_s),
         ("b_to_a", measured.b_to_a_bytes_per_s),
     ):
-        if rate is not None:
+        if rate is not None and rate.source is not Source.NOMINAL:
             yield _place(f"{link.wire}:{direction}", link.kind, rate)
 
 
