@@ -118,14 +118,15 @@ def run(
     if is_list:
         _write_list(benchmarks, machine, as_json=as_json)
         return
-    plan = plan_bench(benchmarks, machine, budget, gpus, limit_s)
     if is_dry:
         if is_exclusive:
             check_exclusive()
-        _write_plan(plan, as_json=as_json)
+        _write_plan(plan_bench(benchmarks, machine, budget, gpus, limit_s), as_json=as_json)
         return
-    if told := shortage(plan):
-        note(told, quiet=quiet)
+    # Only where it is needed: to plan sets of GPUs opens them.
+    if limit_s is not None:
+        told = shortage(plan_bench(benchmarks, machine, budget, gpus, limit_s))
+        note(told or "", quiet=quiet or told is None)
     with stop_on_interrupt() as should_stop:
         with progress_bar("measuring", quiet=quiet) as progress:
             results = run_suite(
