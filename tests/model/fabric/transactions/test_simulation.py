@@ -250,6 +250,22 @@ def test_warm_up_as_long_as_the_window_is_refused() -> None:
         )
 
 
+@pytest.mark.parametrize("duration_s", [float("inf"), float("nan"), 3600.0])
+def test_endless_simulation_is_refused(duration_s: float) -> None:
+    with pytest.raises(ModelError, match="expected at most 60 s"):
+        simulate_transactions([wire("up")], [writer("a", 256, ["up"])], duration_s=duration_s)
+
+
+def test_what_hardly_moves_is_no_trouble() -> None:
+    flows = [replace(writer("a", 256, ["up"]), cap_bytes_per_s=1e-12), writer("b", 256, ["up"])]
+    flows.append(writer("c", 256, ["still"]))
+    got = simulate_transactions(
+        [wire("up"), Resource("still", "pcie", 1e-12)], flows, duration_s=20e-6, warm_up_s=1e-6
+    )
+    assert got["a"].rate_bytes_per_s == got["c"].rate_bytes_per_s == 0.0
+    assert got["b"].rate_bytes_per_s == pytest.approx(GEN5.write_bytes_per_s(256), rel=0.01)
+
+
 def test_ids_must_differ() -> None:
     with pytest.raises(ModelError, match="share an id"):
         rates([wire("up")], [writer("a", 256, ["up"]), writer("a", 64, ["up"])])

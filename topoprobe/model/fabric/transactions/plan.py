@@ -16,6 +16,8 @@ from topoprobe.model.fabric.transactions.stream import Hop, Stream
 
 FS_PER_S = 1e15
 """Femtoseconds: 64 bytes take 8 ps of a memory with 8 TB/s."""
+# Longer than any simulation; a few of them still fit into 64 bits.
+_ENDLESS = NEVER // 64
 # A buffer holds what is under way until credit is back, and some packets on top, so that what it
 # limits is the sender that has nowhere to go and not the link.
 _SPARE_TRANSACTIONS = 4
@@ -323,4 +325,4 @@ def _begins(lengths: Iterable[int]) -> list[int]:
 
 
 def _fs(seconds: float) -> int:
-    return round(seconds * FS_PER_S)
+    return round(min(seconds * FS_PER_S, _ENDLESS))

@@ -17,6 +17,7 @@ _BUSY_RATIO = 0.97
 _CAP_RATIO = 0.99
 """A stream that has so much of its cap is held back by it."""
 _WARM_UP_RATIO = 0.25
+_LONGEST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,12 @@ def simulate(
         As `simulate_transactions`.
     """
     begin_s = _WARM_UP_RATIO * duration_s if warm_up_s is None else warm_up_s
-    if not 0.0 <= begin_s < duration_s < float("inf"):
+    if not duration_s <= _LONGEST_S:
+        raise ModelError(
+            f"A simulation of {duration_s:g} s was asked for; expected at most {_LONGEST_S:g} s, "
+            "and microseconds show what flows share."
+        )
+    if not 0.0 <= begin_s < duration_s:
         raise ModelError(
             f"A warm-up of {begin_s:g} s in {duration_s:g} s leaves nothing to measure; expected "
             "a shorter one."
