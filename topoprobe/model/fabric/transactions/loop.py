@@ -157,7 +157,7 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             num_packets = 1 if stage < stream_turn[stream] else stream_num_packets[stream]
             queue = stage_queue[stage]
             entry = queue_port[queue]
-            server = port_server[queue_port[queue]]
+            server = port_server[entry]
         else:
             server = code
             if wake_at[server] != now:
@@ -306,7 +306,7 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                 num_packets = stream_num_packets[stream]
             queue = stage_queue[stage]
             entry = queue_port[queue]
-            server = port_server[queue_port[queue]]
+            server = port_server[entry]
 
         # Packets arrive in a queue; its server wakes for them (or for credit that came back).
         for packet in range(packet, packet + num_packets):  # noqa: B020
