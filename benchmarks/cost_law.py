@@ -50,6 +50,8 @@ def main() -> None:
         for name, table in tables_of(system).items():
             if options.operators in name:
                 print(row(system, name, table, has_forest=not options.no_forest), flush=True)
+                if name == "decode_attention":
+                    print(weak_spot(system, table), flush=True)
 
 
 def row(system: str, name: str, table: OperatorTable, *, has_forest: bool) -> str:
@@ -66,6 +68,22 @@ def row(system: str, name: str, table: OperatorTable, *, has_forest: bool) -> st
         f"{fit_s:6.2f} {each_s * 1e6:7.1f} {one_s * 1e6:6.0f}"
         f"   seeds {', '.join(f'{each:.2%}' for each in means)}"
     )
+
+
+def weak_spot(system: str, table: OperatorTable) -> str:
+    """Judge where a roofline alone is worst: few sequences with a long context."""
+    results = []
+    for seed in SEEDS:
+        order = np.random.default_rng(seed).permutation(len(table.seconds))
+        num_fit = int(len(order) * 0.1)
+        law, others = fit_operator(table.only(order[:num_fit])), table.only(order[num_fit:])
+        is_weak = (others.shapes["num_sequences"] <= 4) & (others.shapes["context"] >= 8192)
+        some = others.only(np.flatnonzero(is_weak))
+        errors = np.abs(law.predict(some.shapes).seconds / some.seconds - 1)
+        results.append((errors.mean(), np.median(errors), np.quantile(errors, 0.9)))
+    mean, median, p90 = np.mean(results, axis=0)
+    name = "  up to 4 x 8192 and more"
+    return f"{system:9} {name:26} {'':7} {'':8}  {mean:9.2%} {median:6.2%} {p90:6.1%}"
 
 
 def judge(table: OperatorTable, share: float, seed: int, *, has_forest: bool) -> tuple[float, ...]:

@@ -198,6 +198,7 @@ def _composed(calibration: CalibrationDocument, shape: ModelShape) -> Deployment
                 decode_attention=law_of(costs["decode_attention"]),
             ),
         )
+        beyond = ", ".join(composed.extrapolated)
         return Deployment(
             shape=shape,
             devices=(device.device,),
@@ -206,7 +207,8 @@ def _composed(calibration: CalibrationDocument, shape: ModelShape) -> Deployment
             evidence=(
                 f"products and attention timed on {device.name} with "
                 f"{costs['gemm'].implementation}, summed within {composed.mean_error_ratio:.0%}; "
-                "no norms, no sampling"
+                f"no norms, no sampling"
+                f"{f'; extrapolated: {beyond}' if beyond else ''}"
             ),
             memory_bytes=_memory_bytes([device]),
         )

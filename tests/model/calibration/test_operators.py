@@ -22,8 +22,8 @@ from topoprobe.model.operators.work import DECODE_ATTENTION, GEMM, Operator, Pro
 PROCESSOR = Processor(num_units=100, cache_bytes=40e6)
 TRUTH = Roofline(
     overhead_s=4e-6, second_kernel_s=5e-6, per_wave_s=1e-6, per_flop_s=1 / 700e12,
-    per_byte_s=1 / 2e12, per_cached_byte_s=1 / 6e12, per_serial_s=1e-9, sharpness=3.0,
-    cache_share=0.8, cache_sharpness=4.0,
+    per_byte_s=1 / 2e12, per_cached_byte_s=1 / 6e12, per_serial_s=1e-9, per_unsplit_s=0.0,
+    sharpness=3.0, cache_share=0.8, cache_sharpness=4.0,
 )  # fmt: skip
 SIZES = 2.0 ** np.arange(5, 15)
 

@@ -14,13 +14,13 @@ from topoprobe.model.operators.work import Work
 
 SHARP = Roofline(
     overhead_s=3e-6, second_kernel_s=4e-6, per_wave_s=1e-6, per_flop_s=1e-12, per_byte_s=1e-9,
-    per_cached_byte_s=1e-10, per_serial_s=0.0, sharpness=64.0, cache_share=1.0,
+    per_cached_byte_s=1e-10, per_serial_s=0.0, per_unsplit_s=0.0, sharpness=64.0, cache_share=1.0,
     cache_sharpness=200.0,
 )  # fmt: skip
 
 
 def work(**amounts: float) -> Work:
-    names = ("flop", "num_bytes", "num_serial", "num_waves", "is_split")
+    names = ("flop", "num_bytes", "num_serial", "num_unsplit", "num_waves", "is_split")
     given = {name: np.array([amounts.get(name, 0.0)]) for name in names}
     return Work(**given, cache_bytes=amounts.get("cache_bytes", 0.0), coordinates=np.zeros((1, 1)))
 

@@ -81,6 +81,13 @@ def test_decode_step_reads_all_weights_from_memory() -> None:
     assert step_seconds(LLAMA_3_8B, machine, step) < cold
 
 
+def test_parts_beyond_the_timed_shapes_are_named(h100: StepOperators) -> None:
+    # Products were timed up to 65,536 columns; its vocabulary has 128,256 words.
+    assert compose_law(LLAMA_3_8B, h100).extrapolated == ("vocabulary product",)
+    # Decoding was timed with up to 8 key-value heads; it has 32.
+    assert compose_law(LLAMA_2_7B, h100).extrapolated == ("decode attention",)
+
+
 @pytest.mark.parametrize("machine", ["dgx-a100", "hgx-h100", "hgx-h200", "4xl40s"])
 @pytest.mark.parametrize("shape", [LLAMA_2_7B, LLAMA_3_8B], ids=lambda shape: shape.name)
 def test_step_law_stands_for_the_sum_of_the_operators(machine: str, shape: ModelShape) -> None:

@@ -51,6 +51,14 @@ def test_decode_of_a_long_context_is_split_over_idle_units() -> None:
     assert full.num_waves == [2]
 
 
+def test_decode_of_single_query_heads_may_not_be_split() -> None:
+    shape = {**HEADS, "num_kv_heads": 8}
+    single = work(DECODE_ATTENTION, num_sequences=20, context=1000, **shape)
+    shared = work(DECODE_ATTENTION, num_sequences=20, context=1000, **HEADS)
+    assert single.num_unsplit == [2 * 8 * 64]  # two waves walk eight blocks of keys
+    assert shared.num_unsplit == [0]
+
+
 def test_decode_window_limits_what_is_read() -> None:
     shape = {**HEADS, "window": 128}
     near = work(DECODE_ATTENTION, num_sequences=2, context=128, **shape)
@@ -91,6 +99,14 @@ def test_work_of_a_table_is_the_work_of_its_rows(operator: Operator, data: st.Da
     table = operator.work(dict(zip(operator.columns, rows.T, strict=True)), PROCESSOR)
     for index, values in enumerate(rows):
         single = work(operator, **dict(zip(operator.columns, values, strict=True)))
-        for name in ("flop", "num_bytes", "num_serial", "num_waves", "is_split", "coordinates"):
+        for name in (
+            "flop",
+            "num_bytes",
+            "num_serial",
+            "num_unsplit",
+            "num_waves",
+            "is_split",
+            "coordinates",
+        ):
             assert (getattr(table, name)[index] == getattr(single, name)[0]).all(), name
         assert np.isfinite(single.coordinates).all()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from topoprobe.model.calibration.steps import fit_law
 from topoprobe.model.cost import StepLaw
-from topoprobe.model.operators.step import Composition, StepOperators, step_seconds, uncached
+from topoprobe.model.operators.step import Composition, StepOperators, parts, uncached
 from topoprobe.records.calibration import ModelShape
 from topoprobe.units import PS_PER_S
 
@@ -18,7 +18,10 @@ _LONGEST = 8192
 """Tokens of a sequence in made-up steps, for a model that sets no limit."""
 
 _MOST_TOKENS = 8192
-"""Prompt tokens in one step; schedulers seldom admit more."""
+"""Tokens computed in one step; schedulers seldom admit more."""
+
+_MOST_CONTEXT = 1 << 17
+"""Cached tokens of all sequences in one step; memory seldom holds more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,15 @@ class ComposedLaw:
         Made-up steps that it was fitted to and judged on.
     mean_error_ratio : float
         Mean absolute relative error on the latter.
+    extrapolated : tuple of str
+        Parts of steps that lie beyond what the operators' laws were fitted on.
     """
 
     law: StepLaw
     num_fit_steps: int
     num_validation_steps: int
     mean_error_ratio: float
+    extrapolated: tuple[str, ...]
 
 
 def compose_law(shape: ModelShape, operators: StepOperators) -> ComposedLaw:
@@ -55,19 +61,19 @@ def compose_law(shape: ModelShape, operators: StepOperators) -> ComposedLaw:
 
     cold = uncached(operators)
     steps = _steps(min(shape.max_context_tokens or _LONGEST, _LONGEST))
-    fitted, others = steps[0::2], steps[1::2]
-    seconds = np.array([step_seconds(shape, cold, step) for step in fitted])
-    found = fit_law([step.features() for step in fitted], seconds)
+    priced = [parts(shape, cold, step) for step in steps]
+    seconds = np.array([sum(part.seconds for part in each) for each in priced])
+    features = [step.features() for step in steps]
+    found = fit_law(features[0::2], seconds[0::2])
     law = StepLaw(*(round(float(value) * PS_PER_S) for value in found))
-    errors = [
-        law.step_ps(step.features()) / PS_PER_S / step_seconds(shape, cold, step) - 1.0
-        for step in others
-    ]
+    predicted = np.array([law.step_ps(each) / PS_PER_S for each in features[1::2]])
+    beyond = {part.name for each in priced for part in each if part.is_extrapolated}
     return ComposedLaw(
         law=law,
-        num_fit_steps=len(fitted),
-        num_validation_steps=len(others),
-        mean_error_ratio=float(np.abs(errors).mean()),
+        num_fit_steps=len(features[0::2]),
+        num_validation_steps=len(predicted),
+        mean_error_ratio=float(np.abs(predicted / seconds[1::2] - 1.0).mean()),
+        extrapolated=tuple(sorted(beyond)),
     )
 
 
@@ -82,12 +88,13 @@ def _steps(longest: int) -> list[Composition]:
         (number, tokens)
         for number in (1, 2, 4, 8, 16, 32, 64, 128, 256)
         for tokens in (16, 64, 256, 1024, 4096)
-        if tokens <= longest and number * tokens <= _MOST_TOKENS
+        if tokens <= longest
     ]
     decoding = [
         Composition(num_decoding=sequences, context=context)
         for sequences in (1, 2, 4, 8, 16, 32, 64, 128, 256)
         for context in contexts
+        if sequences * context <= _MOST_CONTEXT
     ]
     alone = [Composition(num_prompts=number, prompt_tokens=tokens) for number, tokens in prompts]
     mixed = [
@@ -99,4 +106,5 @@ def _steps(longest: int) -> list[Composition]:
         for sequences in (4, 32)
         for context in contexts[1::2]
     ]
-    return decoding + alone + mixed
+    steps = decoding + alone + mixed
+    return [step for step in steps if step.features().num_tokens <= _MOST_TOKENS]

@@ -110,7 +110,8 @@ def _used(work: Work) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.array(
         [
             True, bool(work.is_split.any()), bool(work.num_waves.any()), bool(work.flop.any()),
-            True, has_cache, bool(work.num_serial.any()), True, has_cache, has_cache,
+            True, has_cache, bool(work.num_serial.any()), bool(work.num_unsplit.any()), True,
+            has_cache, has_cache,
         ]
     )  # fmt: skip
 
@@ -126,7 +127,7 @@ def _start(work: Work, seconds: Array) -> Array:
     return np.array(
         [
             overhead, overhead - 1.0, overhead - 1.5, rate(work.flop), rate(work.num_bytes), 0.0,
-            rate(work.num_serial) - 1.0, -0.5, 0.0, -0.5,
+            rate(work.num_serial) - 1.0, rate(work.num_unsplit) - 1.0, -0.5, 0.0, -0.5,
         ]
     )  # fmt: skip
 

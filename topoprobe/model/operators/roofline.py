@@ -1,7 +1,8 @@
 """The roofline of an operator: a few constants that turn its work into time.
 
     t = overhead + second_kernel * split + per_wave * waves
-        + ((per_flop * flop)^q + memory^q + (per_serial * serial)^q)^(1/q)
+        + ((per_flop * flop)^q + memory^q
+           + (per_serial * serial)^q + (per_unsplit * unsplit)^q)^(1/q)
     memory = bytes * (per_byte * miss + per_cached_byte * (1 - miss))
     miss   = 1 / (1 + (cache_share * cache / bytes)^cache_sharpness)
 
@@ -31,6 +32,7 @@ UNITS = {
     "per_byte": "s",
     "per_cached_byte": "s",
     "per_serial": "s",
+    "per_unsplit": "s",
     "sharpness": "1",
     "cache_share": "1",
     "cache_sharpness": "1",
@@ -49,6 +51,7 @@ class Roofline:
     per_byte_s: float
     per_cached_byte_s: float
     per_serial_s: float
+    per_unsplit_s: float
     sharpness: float
     cache_share: float
     cache_sharpness: float
@@ -68,6 +71,7 @@ class Roofline:
                 self.per_flop_s * work.flop,
                 self._memory_s(work),
                 self.per_serial_s * work.num_serial,
+                self.per_unsplit_s * work.num_unsplit,
             ]
         )
         longest = parts.max(axis=0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from topoprobe.model.cost import StepFeatures, prefill_pairs
-from topoprobe.model.operators.law import OperatorLaw
+from topoprobe.model.operators.law import OperatorLaw, Prediction
 from topoprobe.records.calibration import ModelShape
 
 if TYPE_CHECKING:
@@ -50,6 +50,25 @@ class Composition:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Operators of one kind in a step: `times` each of those that were predicted."""
+
+    name: str
+    times: int
+    prediction: Prediction
+
+    @property
+    def seconds(self) -> float:
+        """Time that they take together."""
+        return self.times * float(self.prediction.seconds.sum())
+
+    @property
+    def is_extrapolated(self) -> bool:
+        """Whether one of them lies beyond what its law was fitted on."""
+        return bool(self.prediction.is_extrapolated.any())
+
+
 def uncached(operators: StepOperators) -> StepOperators:
     """Return the laws without cached operands: between two calls a step touches other layers'."""
     return StepOperators(
@@ -59,36 +78,42 @@ def uncached(operators: StepOperators) -> StepOperators:
     )
 
 
-def step_seconds(shape: ModelShape, operators: StepOperators, step: Composition) -> float:
-    """Sum the operators of a step.
+def parts(shape: ModelShape, operators: StepOperators, step: Composition) -> tuple[Part, ...]:
+    """Price the operators of a step.
 
     Only the last token of a sequence is multiplied with the vocabulary.
     """
-    features = step.features()
+    features, widths = step.features(), matrices(shape)
     heads: Mapping[str, ArrayLike] = {
         "num_heads": shape.num_heads,
         "num_kv_heads": shape.num_kv_heads,
         "head_dim": shape.head_dim,
         "window": 0,
     }
-    widths = matrices(shape)
-    layer_s = float(
-        operators.gemm.predict(
-            {
-                "m": features.num_tokens,
-                "k": [rows for rows, _ in widths],
-                "n": [columns for _, columns in widths],
-            }
-        ).seconds.sum()
-    )
+    layer: Mapping[str, ArrayLike] = {
+        "m": features.num_tokens,
+        "k": [rows for rows, _ in widths],
+        "n": [columns for _, columns in widths],
+    }
+    vocabulary = {"m": features.num_sequences, "k": shape.hidden_size, "n": shape.vocab_size}
+    found = [
+        Part("layer products", shape.num_layers, operators.gemm.predict(layer)),
+        Part("vocabulary product", 1, operators.gemm.predict(vocabulary)),
+    ]
     if step.num_prompts:
         prompts = {"num_sequences": step.num_prompts, "num_tokens": step.prompt_tokens}
-        layer_s += float(operators.prefill_attention.predict({**heads, **prompts}).seconds[0])
+        prediction = operators.prefill_attention.predict({**heads, **prompts})
+        found.append(Part("prefill attention", shape.num_layers, prediction))
     if step.num_decoding:
         decoding = {"num_sequences": step.num_decoding, "context": step.context + 1}
-        layer_s += float(operators.decode_attention.predict({**heads, **decoding}).seconds[0])
-    head = {"m": features.num_sequences, "k": shape.hidden_size, "n": shape.vocab_size}
-    return shape.num_layers * layer_s + float(operators.gemm.predict(head).seconds[0])
+        prediction = operators.decode_attention.predict({**heads, **decoding})
+        found.append(Part("decode attention", shape.num_layers, prediction))
+    return tuple(found)
+
+
+def step_seconds(shape: ModelShape, operators: StepOperators, step: Composition) -> float:
+    """Sum the operators of a step."""
+    return sum(part.seconds for part in parts(shape, operators, step))
 
 
 def matrices(shape: ModelShape) -> tuple[tuple[int, int], ...]:

@@ -4,7 +4,8 @@ A processor is many units that share memory. An operator cuts its work into tile
 tiles in waves, and a tile walks its data from end to end. So besides flop and bytes the work has
 the number of waves, and how much the busiest unit walks: they are what is left where there are too
 few tiles to fill the machine, as in decode attention with a small batch and a long context, which
-is why its kernels split the context and add the parts up in a second kernel [split-kv].
+is why its kernels split the context and add the parts up in a second kernel [split-kv]. Some do so
+only where several query heads share keys and values.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Work:
         Bytes of all operands and results, each once.
     num_serial : ndarray, shape (num_shapes,), float64
         What the busiest unit does one after another.
+    num_unsplit : ndarray, shape (num_shapes,), float64
+        The same for a kernel that splits only what query heads share: 0 where they do.
     num_waves : ndarray, shape (num_shapes,), float64
         Waves in which the units take the tiles; 0 where the law does not count them.
     is_split : ndarray, shape (num_shapes,), float64
@@ -68,6 +71,7 @@ class Work:
     flop: Array
     num_bytes: Array
     num_serial: Array
+    num_unsplit: Array
     num_waves: Array
     is_split: Array
     cache_bytes: float
@@ -117,6 +121,7 @@ class Gemm:
             flop=flop,
             num_bytes=num_bytes,
             num_serial=k,
+            num_unsplit=np.zeros_like(k),
             num_waves=np.zeros_like(k),
             is_split=np.zeros_like(k),
             cache_bytes=processor.cache_bytes,
@@ -168,11 +173,13 @@ class DecodeAttention:
         most = np.minimum(_MOST_SPLITS, np.ceil(seen / _TILE))
         splits = np.clip(np.floor(processor.num_units / tiles), 1, most)
         waves = np.ceil(tiles * splits / processor.num_units)
+        walk = np.ceil(tiles / processor.num_units) * np.ceil(seen / _TILE) * size
         num_bytes = self.element_bytes * 2 * size * (tiles * seen + sequences * heads)
         return Work(
             flop=4.0 * sequences * heads * size * seen,
             num_bytes=num_bytes,
             num_serial=waves * np.ceil(seen / splits / _TILE) * size,
+            num_unsplit=np.where(heads == kv_heads, walk, 0.0),
             num_waves=waves,
             is_split=np.asarray((splits > 1) & (seen > _TILE), dtype=np.float64),
             cache_bytes=processor.cache_bytes,
@@ -180,6 +187,7 @@ class DecodeAttention:
                 [
                     np.log2(sequences), np.log2(kv_heads), np.log2(heads), np.log2(size),
                     np.log2(seen), np.log2(context), np.where(window > 0, 1.0, 0.0),
+                    np.where(heads == kv_heads, 1.0, 0.0),
                     np.log2(num_bytes / (processor.cache_bytes or 1.0)),
                     np.log2(waves * processor.num_units / tiles).clip(0, 3),
                     np.log2(np.ceil(sequences * heads / processor.num_units)),
@@ -215,6 +223,7 @@ class PrefillAttention:
             flop=flop,
             num_bytes=num_bytes,
             num_serial=np.ceil(seen / _TILE) * size,
+            num_unsplit=np.zeros_like(seen),
             num_waves=np.ceil(tiles / processor.num_units),
             is_split=np.zeros_like(seen),
             cache_bytes=0.0,
@@ -257,6 +266,7 @@ class Collective:
             flop=none,
             num_bytes=self.passes * (gpus - 1) / gpus * message,
             num_serial=self.passes * (gpus - 1),
+            num_unsplit=none,
             num_waves=none,
             is_split=none,
             cache_bytes=0.0,
