@@ -230,6 +230,7 @@ class Arbiter:
         content : dict of Flow to float
             Those that get what they want.
         """
+        slack = TIE_RATIO * self.capacity_per_s
         for _ in range(MAX_GUESSES):
             content = {flow: wants[flow] for flow in content}
             answers = self._answers(content)
@@ -239,10 +240,34 @@ class Arbiter:
                 if wants[flow] < answer * (1.0 - TIE_RATIO)
             }
             if found.keys() == content.keys():
-                return answers, content
+                if len(content) < len(self.flows) or self._left(content) > slack:
+                    return answers, content
+                break  # used up exactly: those with most turns do not get what they want here
             content = found
         content = self._raise(wants)
         return self._answers(content), content
+
+    def slopes(self, content: Mapping[Flow, float], flow: Flow) -> dict[Flow, float]:
+        """Say how answers change with what a content flow wants, as long as the same are content.
+
+        Parameters
+        ----------
+        content : mapping of Flow to float
+            Those that get what they want.
+        flow : Flow
+            One of them.
+
+        Returns
+        -------
+        dict of Flow to float
+            Per byte per second more for it.
+        """
+        want = content[flow]
+        more = self._answers({**content, flow: want * 1.5})
+        return {
+            each: (more[each] - answer) / (0.5 * want)
+            for each, answer in self._answers(content).items()
+        }
 
     def _answers(self, content: Mapping[Flow, float]) -> dict[Flow, float]:
         lines, level = self._level(content)
@@ -250,11 +275,13 @@ class Arbiter:
         if lines:
             _spread(self.root, level, content, answers)
         else:
-            left = self.capacity_per_s - sum(
-                takes * content[flow] for flow, takes in self.flows.items()
-            )
+            left = self._left(content)
             answers |= {flow: content[flow] + left / takes for flow, takes in self.flows.items()}
         return answers
+
+    def _left(self, content: Mapping[Flow, float]) -> float:
+        taken = sum(takes * content[flow] for flow, takes in self.flows.items())
+        return self.capacity_per_s - taken
 
     def _raise(self, wants: Mapping[Flow, float]) -> dict[Flow, float]:
         """Raise the turns of all from none until the resource is used up; say who is content."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
 
 from topoprobe.errors import ModelError
 from topoprobe.model.fabric.arbiter import Arbiter, Flow
@@ -10,9 +11,11 @@ from topoprobe.model.fabric.demand import Allocation
 
 AGREED_RATIO = 1e-13
 MAX_ROUNDS = 1000
-HASTY_ROUNDS = 24
-LEAPS = (24, 32, 40, 64, 128, 256, 512)  # after so many rounds, ever rarer: a leap may miss
 LEAP_ROUNDS = 8
+MAX_LEAP = 400
+LARGER, SMALLER, SMALLEST = 1.1, 0.5, 1 / 128
+
+Key: TypeAlias = tuple[Arbiter, Flow]
 
 
 def bargain(
@@ -24,9 +27,8 @@ def bargain(
 
     Each arbiter divides what it has among what its flows want, and each flow wants of an arbiter
     the least that it could have elsewhere. When nobody changes, the rates are fair. All move at
-    once, so that the order of flows plays no role; those that still move after a number of rounds
-    go only half-way, and now and then leap to where their last moves lead, by reduced rank
-    extrapolation [sidi2017].
+    once, so that the order of flows plays no role. One that is told to go back makes smaller steps
+    from then on, and now and then all leap to where nobody would move if nothing but rates changed.
 
     Parameters
     ----------
@@ -48,10 +50,11 @@ def bargain(
     """
     talks = _Talks(ways, most, start)
     for num_rounds in range(1, MAX_ROUNDS):
-        if not talks.round(1.0 if num_rounds < HASTY_ROUNDS else 0.5):
+        wants = talks.answer()
+        if not wants:
             return {flow: talks.result(flow, most[flow]) for flow in ways}
-        if num_rounds in LEAPS:
-            talks.leap()
+        leap = talks.leap(wants) if num_rounds % LEAP_ROUNDS == 0 else {}
+        talks.tell(leap or talks.towards(wants))
     raise unsettled(ways)
 
 
@@ -70,7 +73,7 @@ class _Talks:
         self.wants: dict[Arbiter, dict[Flow, float]] = {}
         self.content: dict[Arbiter, Mapping[Flow, float]] = {}
         self.answers: dict[Arbiter, dict[Flow, float]] = {}
-        self.moves: list[dict[tuple[Arbiter, Flow], tuple[float, float]]] = []
+        self.steps: dict[Key, tuple[float, bool]] = {}
         for arbiter in self.stale:
             held = {
                 flow: start[flow].rate_bytes_per_s
@@ -82,70 +85,110 @@ class _Talks:
                 flow: held[flow] if flow in held else self.limits[flow] for flow in arbiter.flows
             }
 
-    def round(self, step: float) -> bool:
-        """Let arbiters answer and flows go a part of the way to what they want now.
+    def answer(self) -> dict[Key, float]:
+        """Let the arbiters answer that were told anything new.
 
         Returns
         -------
-        bool
-            Whether anything moved.
+        dict of (Arbiter, Flow) to float
+            What flows want now, where that is not what they have told.
         """
         for arbiter in self.stale:
             self.answers[arbiter], self.content[arbiter] = arbiter.answers(
                 self.wants[arbiter], self.content[arbiter]
             )
-        moves: dict[tuple[Arbiter, Flow], tuple[float, float]] = {}
-        for flow in dict.fromkeys(each for arbiter in self.stale for each in arbiter.flows):
-            for arbiter, want in self._told(flow):
-                last = self.wants[arbiter][flow]
-                if abs(want - last) > AGREED_RATIO * last:
-                    moves[arbiter, flow] = last, last + step * (want - last)
-        self._move(moves)
-        self.moves.append(moves)
-        return bool(moves)
+        moved = dict.fromkeys(flow for arbiter in self.stale for flow in arbiter.flows)
+        return {
+            (arbiter, flow): want
+            for flow in moved
+            for arbiter, want, _ in self._choices(flow)
+            if abs(want - self.wants[arbiter][flow]) > AGREED_RATIO * want
+        }
 
-    def _told(self, flow: Flow) -> list[tuple[Arbiter, float]]:
-        """Tell what a flow wants of each arbiter: the least that it could have elsewhere."""
+    def tell(self, wants: Mapping[Key, float]) -> None:
+        """Tell arbiters what flows want from now on."""
+        for (arbiter, flow), want in wants.items():
+            self.wants[arbiter][flow] = want
+        self.stale = dict.fromkeys(arbiter for arbiter, _ in wants)
+
+    def towards(self, wants: Mapping[Key, float]) -> dict[Key, float]:
+        """Go from what flows told towards what they want, the less the more often they turned."""
+        found = {}
+        for key, want in wants.items():
+            arbiter, flow = key
+            last = self.wants[arbiter][flow]
+            found[key] = last + self._step(key, want > last) * (want - last)
+        return found
+
+    def _step(self, key: Key, is_up: bool) -> float:
+        step, was_up = self.steps.get(key, (1.0, is_up))
+        step = min(1.0, step * LARGER) if is_up == was_up else max(step * SMALLER, SMALLEST)
+        self.steps[key] = step, is_up
+        return step
+
+    def _choices(self, flow: Flow) -> list[tuple[Arbiter, float, Arbiter | None]]:
+        """Say what a flow wants of each arbiter, the least it could have elsewhere, and where."""
         at = self.ways.get(flow, ())
         least, next_least = self.limits.get(flow, 0.0), float("inf")
-        least_at = None
+        least_at: Arbiter | None = None
+        next_at: Arbiter | None = None
         for arbiter in at:
             answer = self.answers[arbiter][flow]
             if answer < least:
-                least, next_least, least_at = answer, least, arbiter
+                least, least_at, next_least, next_at = answer, arbiter, least, least_at
             elif answer < next_least:
-                next_least = answer
-        return [(arbiter, next_least if arbiter is least_at else least) for arbiter in at]
+                next_least, next_at = answer, arbiter
+        return [
+            (arbiter, next_least, next_at) if arbiter is least_at else (arbiter, least, least_at)
+            for arbiter in at
+        ]
 
-    def leap(self) -> None:
-        """Go to where the last moves lead, if they go on like this."""
+    def leap(self, wants: Mapping[Key, float]) -> dict[Key, float]:
+        """Go to where nobody would move if everybody went on to depend on others as now.
+
+        That is a step of Newton's method: what an arbiter answers is linear in what its content
+        flows want, until somebody becomes content or stops to be.
+
+        Returns
+        -------
+        dict of (Arbiter, Flow) to float
+            What to tell; empty if too many are involved.
+        """
         import numpy as np
 
-        moves = self.moves[-LEAP_ROUNDS:]
-        where: dict[tuple[Arbiter, Flow], float] = {}
-        for move in reversed(moves):
-            where |= {key: last for key, (last, _) in move.items()}
-        path = [list(where.values())]
-        for move in moves:
-            where |= {key: new for key, (_, new) in move.items()}
-            path.append(list(where.values()))
-        points = np.array(path)
-        steps = np.diff(points, axis=0)
-        turns = np.diff(steps, axis=0)
-        scale = points[-1]
-        weights = np.linalg.lstsq((turns / scale).T, -steps[0] / scale, rcond=1e-9)[0]
-        ahead = points[0] + weights @ steps[:-1]
-        self._move(
-            {
-                (arbiter, flow): (last, min(max(float(new), last / 2.0), self.limits[flow]))
-                for (arbiter, flow), last, new in zip(where, points[-1], ahead, strict=True)
-            }
-        )
-
-    def _move(self, moves: Mapping[tuple[Arbiter, Flow], tuple[float, float]]) -> None:
-        for (arbiter, flow), (_, new) in moves.items():
-            self.wants[arbiter][flow] = new
-        self.stale = dict.fromkeys(arbiter for arbiter, _ in moves)
+        depend: dict[Key, list[Key]] = {}  # on an arbiter's answer to a flow
+        for flow in self.ways:
+            for arbiter, _, teller in self._choices(flow):
+                if teller is not None:
+                    depend.setdefault((teller, flow), []).append((arbiter, flow))
+        index = {key: position for position, key in enumerate(wants)}
+        queue = list(index)
+        entries: list[tuple[int, int, float]] = []
+        while queue:
+            column = queue.pop()
+            arbiter, flow = column
+            if flow not in self.content[arbiter]:
+                continue
+            for other, slope in arbiter.slopes(self.content[arbiter], flow).items():
+                for row in depend.get((arbiter, other), ()):
+                    if row not in index:
+                        index[row] = len(index)
+                        queue.append(row)
+                    entries.append((index[row], index[column], slope))
+            if len(index) > MAX_LEAP:
+                return {}
+        ahead = np.zeros(len(index))
+        for (arbiter, flow), want in wants.items():
+            ahead[index[arbiter, flow]] = want - self.wants[arbiter][flow]
+        slopes = np.eye(len(index))
+        for at_row, at_column, slope in entries:
+            slopes[at_row, at_column] -= slope
+        steps = np.linalg.lstsq(slopes, ahead, rcond=None)[0].tolist()
+        found = {}
+        for (arbiter, flow), position in index.items():
+            last = self.wants[arbiter][flow]
+            found[arbiter, flow] = min(max(last + steps[position], last / 2.0), self.limits[flow])
+        return found
 
     def result(self, flow: Flow, most: Allocation) -> Allocation:
         """Say what a flow has got in the end."""

@@ -10,6 +10,8 @@ from topoprobe.model.fabric.circles import circles
 from topoprobe.model.fabric.demand import Allocation
 from topoprobe.model.fabric.equilibrium import unheld
 
+LATER_RATIO = 1.0 - 1e-9  # runs out earlier by more than rounding
+
 
 def fill(flows: Sequence[Flow], arbiters: Sequence[Arbiter]) -> Mapping[Flow, Allocation]:
     """Give each flow its fair rate.
@@ -38,12 +40,35 @@ def fill(flows: Sequence[Flow], arbiters: Sequence[Arbiter]) -> Mapping[Flow, Al
         If the flows do not come to agree.
     """
     known = {arbiter.id: arbiter for arbiter in arbiters}
+    known = {arbiter.id: arbiter for arbiter in arbiters if not _is_implied(arbiter, known)}
+    arbiters = list(known.values())
     ways = {flow: [known[name] for name in flow.takes if name in known] for flow in flows}
     filling = _Filling(ways)
     filling.offer(arbiters)
     while filling.open:
         filling.offer(filling.hold())
     return _mend(ways, arbiters, filling.allocations)
+
+
+def _is_implied(arbiter: Arbiter, known: Mapping[str, Arbiter]) -> bool:
+    """Whether another arbiter has all the flows of this one and runs out no later.
+
+    Of two that run out together the one that flows cross first stays.
+    """
+    flow = next(iter(arbiter.flows))
+    is_later = False
+    for name in flow.takes:
+        other = known.get(name)
+        if other is arbiter:
+            is_later = True
+        elif other is not None and len(other.flows) >= len(arbiter.flows):
+            ratio = arbiter.capacity_per_s / other.capacity_per_s
+            if is_later:
+                ratio *= LATER_RATIO
+            get = other.flows.get
+            if all(takes <= ratio * get(each, 0.0) for each, takes in arbiter.flows.items()):
+                return True
+    return False
 
 
 def _mend(
