@@ -29,6 +29,7 @@ import msgspec
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from topoprobe.errors import ModelError  # noqa: E402
 from topoprobe.machine.sources.scan import scan_live  # noqa: E402
 from topoprobe.machine.view import Machine  # noqa: E402
 from topoprobe.measure.benchmark import Budget, Context, Outcome, PlannedSet  # noqa: E402
@@ -155,9 +156,9 @@ def print_sets(sets: Iterable[tuple[MeasuredSet, Sequence[float] | None]]) -> No
     print(f"\n{'set, on which CPUs':<58} measured / predicted without its kind")
     for one, predicted in sets:
         names = " ".join(f"{seat.flow.work}@{seat.cpus[0]}" for seat in one.seats)
+        guesses = ["-"] * len(one.seats) if predicted is None else [f"{x:.2f}" for x in predicted]
         cells = "  ".join(
-            f"{real:.2f}/{guess:.2f}"
-            for real, guess in zip(one.slowdowns, predicted or (), strict=True)
+            f"{real:.2f}/{guess}" for real, guess in zip(one.slowdowns, guesses, strict=True)
         )
         print(f"{names:<58} {cells}")
 
@@ -200,8 +201,15 @@ def print_errors(
 
 def judge(document: ResultsDocument) -> bool:
     """Print everything about one results document; return whether the bounds are kept."""
-    calibration = calibrate(undisturbed(document), tool=Tool(tool_version="benchmark"))
-    contention = next(one for one in calibration.contention if one.cpu_works)
+    try:
+        calibration = calibrate(undisturbed(document), tool=Tool(tool_version="benchmark"))
+    except ModelError as error:
+        print(error)
+        return False
+    contention = next((one for one in calibration.contention if one.cpu_works), None)
+    if contention is None:
+        print("too few of them to fit a law; stop other work and measure again")
+        return False
     machine = Machine(document.machine)
     sets, predictions = [], []
     for one in contention.sets:
