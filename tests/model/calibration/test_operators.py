@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from topoprobe.errors import ModelError
 from topoprobe.model.calibration.operators import (
@@ -81,7 +83,7 @@ def test_residual_takes_what_the_roofline_leaves() -> None:
 
 
 def test_slower_machine_is_predicted_slower_by_the_same_factor() -> None:
-    fitted, others = halves(table(ripple=0.3))
+    fitted, others = halves(table(ripple=0.3).only(np.arange(0, 1000, 2)))
     slower = dataclasses.replace(fitted, seconds=fitted.seconds * 3)
     once, thrice = fit_operator(fitted), fit_operator(slower)
     ratio = thrice.predict(others.shapes).seconds / once.predict(others.shapes).seconds
@@ -130,6 +132,26 @@ def test_shape_that_is_none_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=message):
         law.predict(shapes)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), num_shapes=st.integers(LEAST_POINTS, 60), noise=st.floats(0, 9))
+def test_fit_of_any_times_predicts_finite_times(seed: int, num_shapes: int, noise: float) -> None:
+    random = np.random.default_rng(seed)
+    for operator in (GEMM, DECODE_ATTENTION):
+        whole = table(operator)
+        some = whole.only(random.integers(0, len(whole.seconds), num_shapes))
+        wild = some.seconds * np.exp(random.normal(0, noise, num_shapes))
+        law = fit_operator(dataclasses.replace(some, seconds=wild))
+        seconds = law.predict(whole.shapes).seconds
+        assert np.isfinite(seconds).all()
+        assert (seconds > 0).all()
+
+
+def test_table_of_one_shape_is_its_time() -> None:
+    same = table().only(np.full(LEAST_POINTS, 17))
+    law = fit_operator(same)
+    assert law.predict(same.shapes).seconds == pytest.approx(same.seconds, rel=0.05)
 
 
 def test_table_that_is_too_small_or_has_no_times_is_refused() -> None:

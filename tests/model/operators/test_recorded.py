@@ -55,6 +55,8 @@ def test_law_of_a_document_predicts_by_its_constants() -> None:
         ({"coefficients": (constant("speed", 1.0),)}, "has the constants speed"),
         ({"coefficients": (constant("overhead", 1.0, unit="ms"),)}, "in their units"),
         ({"coefficients": (constant("overhead", -1.0),)}, "not negative"),
+        ({"coefficients": ()}, "has the constants none"),
+        ({"ranges": (FeatureRange(feature="x", low=1, high=2),)}, "has a range of x; expected m"),
     ],
 )
 def test_document_with_another_law_is_refused(changes: dict[str, object], message: str) -> None:

@@ -1,7 +1,9 @@
 """Fitting the interpolator of what a roofline leaves over: how far neighbours resemble each other.
 
 Lengths, variance and noise are those that make the measured residuals most likely [rasmussen2006],
-looked for on some hundreds of the points by the sign of each slope [riedmiller1993].
+looked for on some hundreds of the points by the sign of each slope [riedmiller1993]. The search may
+end on a lesser hill, so where there are enough points it is done on two sets of them, and what
+predicts points outside its own set better is kept.
 """
 
 from __future__ import annotations
@@ -39,17 +41,42 @@ def fit_residual(coordinates: Array, residuals: Array, *, seed: int) -> Residual
     scale = np.where(spread > 0, spread, 1.0)
     centred = coordinates / scale
     mean = float(residuals.mean())
-    chosen = np.random.default_rng(seed).permutation(len(residuals))[:_MOST_POINTS]
-    lengths, ratio = _likeliest(centred[chosen], residuals[chosen] - mean)
+    order = np.random.default_rng(seed).permutation(len(residuals))
+    lengths, ratio = _best(centred[order], residuals[order] - mean)
     points = centred / lengths
-    covariance = likeness(squared_distances(points, points))
-    covariance[np.diag_indices(len(points))] += ratio + _JITTER
     return Residual(
         lengths=lengths * scale,
         points=points,
-        weights=np.asarray(np.linalg.solve(covariance, residuals - mean), dtype=np.float64),
+        weights=_weights(points, residuals - mean, ratio),
         mean=mean,
     )
+
+
+def _best(points: Array, residuals: Array) -> tuple[Array, float]:
+    """Return lengths and noise of the better of two searches, where there are points for two."""
+    import numpy as np
+
+    first, last = slice(0, _MOST_POINTS), slice(-_MOST_POINTS, None)
+    if len(points) < 2 * _MOST_POINTS:
+        return _likeliest(points[first], residuals[first])
+    found = []
+    for own, others in ((first, last), (last, first)):
+        lengths, ratio = _likeliest(points[own], residuals[own])
+        known = points[own] / lengths
+        interpolator = Residual(lengths, known, _weights(known, residuals[own], ratio), 0.0)
+        error = float(np.abs(interpolator.at(points[others]) - residuals[others]).mean())
+        found.append((error, lengths, ratio))
+    _, lengths, ratio = min(found, key=lambda each: each[0])
+    return lengths, ratio
+
+
+def _weights(points: Array, residuals: Array, ratio: float) -> Array:
+    """Return what each point adds, given points that are divided by the lengths."""
+    import numpy as np
+
+    covariance = likeness(squared_distances(points, points))
+    covariance[np.diag_indices(len(points))] += ratio + _JITTER
+    return np.asarray(np.linalg.solve(covariance, residuals), dtype=np.float64)
 
 
 def _likeliest(points: Array, residuals: Array) -> tuple[Array, float]:

@@ -81,9 +81,9 @@ class OperatorLaw:
         if self.residual is not None:
             seconds = seconds * np.exp(self.residual.at(work.coordinates))
         beyond = np.zeros(len(seconds), dtype=bool)
-        for name, values in extents(columns, work).items():
-            low, high = self.ranges[name]
-            beyond |= (values < low) | (values > high)
+        amounts = extents(columns, work)
+        for name, (low, high) in self.ranges.items():
+            beyond |= (amounts[name] < low) | (amounts[name] > high)
         return Prediction(seconds=seconds, is_extrapolated=beyond)
 
     def _columns(self, shapes: Mapping[str, ArrayLike]) -> list[Array]:

@@ -38,16 +38,24 @@ def law_of(cost: OperatorCost) -> OperatorLaw:
         )
     values = {each.feature: each.estimate.value for each in cost.coefficients}
     units = {each.feature: each.unit for each in cost.coefficients}
-    if any(UNITS.get(name) != unit for name, unit in units.items()) or min(values.values()) < 0:
-        found = ", ".join(f"{name} ({unit})" for name, unit in units.items())
+    is_known = all(UNITS.get(name) == unit for name, unit in units.items())
+    if not (values and is_known and min(values.values()) >= 0):
+        found = ", ".join(f"{name} ({unit})" for name, unit in units.items()) or "none"
         raise ModelError(
             f"The law of {cost.operator} has the constants {found}; expected some of "
             f"{', '.join(UNITS)}, in their units and not negative: calibrate it again."
+        )
+    ranges = {each.feature: (each.low, each.high) for each in cost.ranges}
+    strange = set(ranges) - {*operator.columns, "flop", "num_bytes"}
+    if strange:
+        raise ModelError(
+            f"The law of {cost.operator} has a range of {', '.join(sorted(strange))}; expected "
+            f"{', '.join(operator.columns)}, flop and num_bytes: calibrate it again."
         )
     return OperatorLaw(
         operator=operator,
         processor=Processor(num_units=cost.num_units, cache_bytes=cost.cache_bytes),
         roofline=Roofline(*(values.get(name, 0.0) for name in UNITS)),
         residual=None,
-        ranges={each.feature: (each.low, each.high) for each in cost.ranges},
+        ranges=ranges,
     )
