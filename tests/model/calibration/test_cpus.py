@@ -33,8 +33,13 @@ def lawful_pairs() -> list[MeasuredSet]:
 
 def lawful_series() -> list[Series]:
     """The series of all pairs and of a set that shares a CPU."""
+    return series_of(*lawful_pairs(), lawful(*SHARED))
+
+
+def series_of(*sets: MeasuredSet) -> list[Series]:
+    """The series that measuring these sets gives."""
     made: dict[str, Series] = {}
-    for one in [*lawful_pairs(), lawful(*SHARED)]:
+    for one in sets:
         text = " | ".join(str(seat.flow) for seat in one.seats)
         for index, seat in enumerate(one.seats):
             flow = str(seat.flow)
@@ -56,6 +61,14 @@ def test_laws_are_recovered_from_rates_that_follow_them() -> None:
         assert fitted.core_ratio == pytest.approx(law.core_ratio, abs=1e-6)
         assert fitted.wait_ratio == pytest.approx(law.wait_ratio, abs=1e-6)
     assert found.works[Work.DISK].together_per_s == pytest.approx(3e9)
+
+
+def test_noise_beside_next_to_no_load_is_no_stall() -> None:
+    one = lawful((Work.GEMM, 0), (Work.CHASE, 1))
+    noisy = MeasuredSet(one.seats, one.solo_per_s, (one.solo_per_s[0] / 1.07, one.shared_per_s[1]))
+    assert fit_cpu_laws([noisy], LAWS.memory_bytes_per_s).works[Work.GEMM].stall_ratio == 0.0
+    (contention,) = calibrated(series_of(noisy)).contention
+    assert [one.stall_ratio for one in contention.cpu_works if one.work == "gemm"] == [None]
 
 
 def test_held_out_kinds_are_foretold_by_the_others() -> None:

@@ -13,6 +13,7 @@ from topoprobe.model.calibration.cpus import (
     can_be_fitted,
     fit_cpu_laws,
     held_out_slowdowns,
+    stalled,
 )
 from topoprobe.model.calibration.readings import SEED, Reading, Readings
 from topoprobe.model.fabric.cpus import SLEEPING, CpuLaws
@@ -135,7 +136,7 @@ def _work(
         )  # fmt: skip
 
     with_it = [one for one in sets if work in one.kinds]
-    apart = _count(one.shares_no_cpu and len(one.seats) > 1 for one in with_it)
+    apart = len(stalled(work, sets, laws.memory_bytes_per_s))
     shares = _count(
         seat.flow.work is work and bool(one.busy_beside(index))
         for one in with_it
@@ -149,7 +150,7 @@ def _work(
         work=work,
         solo_per_s=solo,
         memory_bytes_per_unit=READ_BYTES.get(work, 0.0) + WRITTEN_BYTES.get(work, 0.0),
-        stall_ratio=estimated("stall_ratio", apart, "least relative squares over"),
+        stall_ratio=estimated("stall_ratio", apart, "least relative squares over flows of"),
         core_ratio=estimated("core_ratio", shares * sleeps, "median over"),
         wait_ratio=estimated("wait_ratio", shares * sleeps, "median over"),
         together_per_s=estimated("together_per_s", several * sleeps, "most of"),

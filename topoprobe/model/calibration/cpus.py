@@ -24,6 +24,9 @@ from topoprobe.model.fabric.cpus import (
 )
 from topoprobe.model.fabric.seats import Seat, cpu_seats
 
+# Below this the noise of two rates would be taken for a stall, many times over at full load.
+_LEAST_LOAD_RATIO = 0.03
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSet:
@@ -157,24 +160,35 @@ def _most_traffic(seats: Sequence[Seat], rates_per_s: Sequence[float]) -> float:
     return max(traffic.values(), default=0.0)
 
 
-def _stall_ratio(work: Work, sets: Sequence[MeasuredSet], memory_bytes_per_s: float) -> float:
-    """Fit ``slowdown = 1 + ratio * load / memory`` with the least squares of relative errors.
+def stalled(
+    work: Work, sets: Sequence[MeasuredSet], memory_bytes_per_s: float
+) -> list[tuple[float, float]]:
+    """Return load over what the memory gives, and slowdown, of each flow of a work that tells.
 
-    0 where no set of flows on CPUs of their own tells.
+    It has a CPU of its own, as have all of its set, waits for no device that others use, and the
+    others draw enough for its slowdown to be theirs.
     """
-    up = down = 0.0
+    found = []
     for one in sets:
-        if not one.shares_no_cpu:
-            continue
         kinds = [seat.flow.work for seat in one.seats]
-        if work in SLEEPING and kinds.count(work) > 1:  # they wait for their device
+        waits = work in SLEEPING and kinds.count(work) > 1
+        if not one.shares_no_cpu or waits:
             continue
         loads = loads_bytes_per_s(one.seats, one.shared_per_s)
         for kind, load, slowdown in zip(kinds, loads, one.slowdowns, strict=True):
-            if kind is work:
-                part, weight = load / memory_bytes_per_s, slowdown**-2
-                up += weight * part * (slowdown - 1.0)
-                down += weight * part * part
+            if kind is work and load >= _LEAST_LOAD_RATIO * memory_bytes_per_s:
+                found.append((load / memory_bytes_per_s, slowdown))
+    return found
+
+
+def _stall_ratio(work: Work, sets: Sequence[MeasuredSet], memory_bytes_per_s: float) -> float:
+    """Fit ``slowdown = 1 + ratio * load / memory`` with the least squares of relative errors.
+
+    0 where no flow tells.
+    """
+    told = stalled(work, sets, memory_bytes_per_s)
+    down = sum((part / slowdown) ** 2 for part, slowdown in told)
+    up = sum(part * (slowdown - 1.0) / slowdown**2 for part, slowdown in told)
     return max(up / down, 0.0) if down else 0.0
 
 
