@@ -67,7 +67,8 @@ def test_noise_beside_next_to_no_load_is_no_stall() -> None:
     one = lawful((Work.GEMM, 0), (Work.CHASE, 1))
     noisy = MeasuredSet(one.seats, one.solo_per_s, (one.solo_per_s[0] / 1.07, one.shared_per_s[1]))
     assert fit_cpu_laws([noisy], LAWS.memory_bytes_per_s).works[Work.GEMM].stall_ratio == 0.0
-    (contention,) = calibrated(series_of(noisy)).contention
+    triad = series("stream.triad", LAWS.memory_bytes_per_s, threads=2, variant="numba")
+    (contention,) = calibrated([*series_of(noisy), triad]).contention
     assert [one.stall_ratio for one in contention.cpu_works if one.work == "gemm"] == [None]
 
 
