@@ -14,12 +14,10 @@ from topoprobe.model.fabric.machines import FlowFabric
 from topoprobe.model.fabric.reasons import reason, units_per_byte
 from topoprobe.model.fabric.resource import Resource
 from topoprobe.model.fabric.transactions.loop import Loop, run
-from topoprobe.model.fabric.transactions.simulation import simulate_transactions
+from topoprobe.model.fabric.transactions.simulation import settled_transactions
 from topoprobe.model.fabric.ways import PlacedFlow
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import LinkKind
-
-_SIMULATED_S = 40e-6  # some thousand packets of a Gen5 link
 
 Solver = Callable[[Sequence[Resource], Sequence[Demand]], Mapping[str, Allocation]]
 
@@ -147,7 +145,7 @@ def packet_solver(loop: Loop = run) -> Solver:
     def simulated(
         resources: Sequence[Resource], demands: Sequence[Demand]
     ) -> Mapping[str, Allocation]:
-        outcomes = simulate_transactions(resources, demands, duration_s=_SIMULATED_S, loop=loop)
+        outcomes = settled_transactions(resources, demands, loop=loop)
         return {
             name: Allocation(one.rate_bytes_per_s, one.bottleneck) for name, one in outcomes.items()
         }

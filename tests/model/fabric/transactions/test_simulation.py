@@ -19,7 +19,11 @@ from topoprobe.model.fabric.resource import (
     Sharing,
 )
 from topoprobe.model.fabric.transactions.plan import PortSetting
-from topoprobe.model.fabric.transactions.simulation import simulate, simulate_transactions
+from topoprobe.model.fabric.transactions.simulation import (
+    settled_transactions,
+    simulate,
+    simulate_transactions,
+)
 from topoprobe.model.fabric.transactions.stream import Hop, Stream
 
 GEN5 = Link(5, 16)
@@ -220,6 +224,36 @@ def test_cap_holds() -> None:
     assert got["a"].bottleneck is None
 
 
+def test_cap_is_not_passed_by_a_packet_more_in_the_window() -> None:
+    flow = Demand("a", (Use("up", 1.0),), txn_bytes=256, cap_bytes_per_s=1e9)
+    got = simulate_transactions([wire("up")], [flow], duration_s=40e-6)
+    assert got["a"].rate_bytes_per_s == 1e9
+    assert got["a"].bottleneck is None
+
+
+def test_turns_that_a_slow_link_cannot_use_go_to_others() -> None:
+    memory = Resource("memory", "memory", 241e9, BYTE_FAIR, latency_s=346e-9)
+    resources = [memory, Resource("between", "inter_socket", 101.7e9, BYTE_FAIR, latency_s=54e-9)]
+    resources += [wire(f"gpu{at}") for at in range(8)]
+    ways = [["memory", f"gpu{at}"] for at in range(4)]
+    ways += [["memory", "between", f"gpu{at}"] for at in range(4, 8)]
+    flows = [Demand(f"f{at}", tuple(Use(each, 1.0) for each in way)) for at, way in enumerate(ways)]
+    got = settled_transactions(resources, flows)
+    near = [got[f"f{at}"] for at in range(4)]
+    far = [got[f"f{at}"] for at in range(4, 8)]
+    assert sum(each.rate_bytes_per_s for each in near + far) == pytest.approx(241e9, rel=0.005)
+    assert sum(each.rate_bytes_per_s for each in far) == pytest.approx(101.7e9, rel=0.005)
+    assert {each.bottleneck for each in near} == {"memory"}
+    assert {each.bottleneck for each in far} == {"between"}
+
+
+def test_slow_flow_is_watched_for_long_enough_to_count() -> None:
+    flows = [replace(writer("a", 256, ["up"]), cap_bytes_per_s=0.3e9), writer("b", 256, ["slow"])]
+    got = settled_transactions([wire("up"), Resource("slow", "pcie", 0.3e9)], flows)
+    assert got["a"].num_packets >= 100
+    assert got["b"].rate_bytes_per_s == pytest.approx(0.3e9 * 256 / 280, rel=0.01)
+
+
 def test_cap_above_its_share_changes_nothing_for_who_is_held_up() -> None:
     resources = [wire("first", BYTE_FAIR), Resource("narrow", "pcie", 4e9)]
     way = ["first", "narrow"]
@@ -262,7 +296,8 @@ def test_what_hardly_moves_is_no_trouble() -> None:
     got = simulate_transactions(
         [wire("up"), Resource("still", "pcie", 1e-12)], flows, duration_s=20e-6, warm_up_s=1e-6
     )
-    assert got["a"].rate_bytes_per_s == got["c"].rate_bytes_per_s == 0.0
+    assert got["a"].rate_bytes_per_s == 1e-12
+    assert got["c"].rate_bytes_per_s == 0.0
     assert got["b"].rate_bytes_per_s == pytest.approx(GEN5.write_bytes_per_s(256), rel=0.01)
 
 

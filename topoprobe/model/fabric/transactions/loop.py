@@ -79,6 +79,7 @@ class Counts(NamedTuple):
 
     form_counted: Sequence[int]  # packets, by form of the stream's last stage
     stream_issued: Sequence[int]
+    stream_entered: Sequence[int]  # transactions issued in the window
     stream_finished: Sequence[int]  # transactions
     stream_counted: Sequence[int]  # transactions
     stream_latency: Sequence[float]  # summed over the counted, from issue to last packet
@@ -107,6 +108,7 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
     form_counted = [0] * len(form_service)
     issued, finished, counted = [0] * num_streams, [0] * num_streams, [0] * num_streams
     latency_sum, last_delivery = [0.0] * num_streams, [0] * num_streams
+    entered = [0] * num_streams
     next_issue = [start + gap for start, gap in zip(stream_start, stream_gap)]  # noqa: B905
     queue_head, queue_tail = [-1] * num_queues, [-1] * num_queues
     queue_used, queue_peak = [0] * num_queues, [0] * num_queues
@@ -149,6 +151,8 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             if issued[stream] == stream_left[stream]:
                 continue
             issued[stream] += 1
+            if now >= begin:
+                entered[stream] += 1
             if issued[stream] < stream_max_open[stream]:
                 heappush(events, (max(now, next_issue[stream]), code))
                 late = now - BURST * stream_gap[stream]
@@ -341,6 +345,6 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
             heappush(events, (at, server))
 
     return Counts(
-        form_counted, issued, finished, counted, latency_sum, last_delivery, server_busy,
+        form_counted, issued, entered, finished, counted, latency_sum, last_delivery, server_busy,
         queue_peak, port_peak, queue_used,
     )  # fmt: skip

@@ -61,7 +61,7 @@ class _Buffer:
     """What one port's packets are kept in."""
 
     upstream: str | None
-    upstream_rate: float = 0.0
+    rate_bytes_per_s: float = 0.0  # of payload, that one way can take at most
     latency_s: float = 0.0
     most_bytes: float = 0.0
     queues: set[QueueKey] = field(default_factory=set)
@@ -214,15 +214,16 @@ def _buffers(known: dict[str, Resource], stages: Sequence[_Stage]) -> dict[PortK
     """Return each port's buffer, with what its sender may have under way."""
     buffers: dict[PortKey, _Buffer] = {}
     before: _Stage | None = None
-    for stage in stages:
+    for stage, onwards in zip(stages, _rates_onwards(known, stages), strict=True):
         if before is None or before.stream != stage.stream:
             buffer = buffers.setdefault(stage.port, _Buffer(upstream=None))
             at_once = max(stage.amounts)
         else:
             sender = known[before.hop.resource]
             buffer = buffers.setdefault(stage.port, _Buffer(sender.id, latency_s=sender.latency_s))
-            rate = sum(before.amounts) * sender.capacity_per_s / sum(_units(before))
-            buffer.upstream_rate = max(buffer.upstream_rate, rate)
+            # What comes faster than it goes on would only fill the buffer, however large.
+            rate = min(_rate(known, before), onwards)
+            buffer.rate_bytes_per_s = max(buffer.rate_bytes_per_s, rate)
             is_turn = before.port[2] != stage.port[2]
             at_once = sum(stage.amounts) if is_turn else max(stage.amounts)
         buffer.most_bytes = max(buffer.most_bytes, at_once)
@@ -231,12 +232,27 @@ def _buffers(known: dict[str, Resource], stages: Sequence[_Stage]) -> dict[PortK
     return buffers
 
 
+def _rates_onwards(known: dict[str, Resource], stages: Sequence[_Stage]) -> list[float]:
+    """Return the payload rate that each stage and those of its stream beyond it can take."""
+    rates: list[float] = []
+    beyond = -1
+    for stage in reversed(stages):
+        rate, is_on_way = _rate(known, stage), stage.stream == beyond
+        rates.append(min(rate, rates[-1]) if is_on_way else rate)
+        beyond = stage.stream
+    return rates[::-1]
+
+
+def _rate(known: dict[str, Resource], stage: _Stage) -> float:
+    return sum(stage.amounts) * known[stage.hop.resource].capacity_per_s / sum(_units(stage))
+
+
 def _size(buffer: _Buffer, setting: PortSetting | None) -> float:
     if buffer.upstream is None:
         return float("inf")
     if setting is not None and setting.buffer_bytes is not None:
         return setting.buffer_bytes
-    under_way = 2.0 * buffer.latency_s * buffer.upstream_rate
+    under_way = 2.0 * buffer.latency_s * buffer.rate_bytes_per_s
     return _num_parts(buffer) * (under_way + _SPARE_TRANSACTIONS * buffer.most_bytes)
 
 

@@ -17,6 +17,13 @@ _BUSY_RATIO = 0.97
 _CAP_RATIO = 0.99
 """A stream that has so much of its cap is held back by it."""
 _WARM_UP_RATIO = 0.25
+_SHORTEST_S = 40e-6
+"""Some thousand packets of a Gen5 link."""
+_MOST_DOUBLINGS = 4
+_HELD_RATIO = 0.005
+"""Of what flows issue, so much may stay in buffers: what others get is wrong by no more."""
+_HELD_TRANSACTIONS = 4
+_ENOUGH_PACKETS = 100
 _LONGEST_S = 60.0
 
 
@@ -37,6 +44,9 @@ class Outcome:
         Mean time of its transactions, from issue to last packet; None where none ended.
     num_issued, num_finished : int
         Transactions, from the start to the end of the simulation.
+    num_entered, num_ended : int
+        Transactions, in the window. Where more enter, buffers fill and what others get is not
+        their share yet.
     end_s : float or None
         When the last transaction of a finite stream was delivered; None if that was not seen.
     """
@@ -47,6 +57,8 @@ class Outcome:
     latency_s: float | None
     num_issued: int
     num_finished: int
+    num_entered: int
+    num_ended: int
     end_s: float | None
 
 
@@ -122,6 +134,36 @@ def simulate_transactions(
     ).outcomes
 
 
+def settled_transactions(
+    resources: Iterable[Resource], demands: Sequence[Demand], *, loop: Loop = run
+) -> dict[str, Outcome]:
+    """Simulate flows until the buffers before what is slow are full.
+
+    Until then an arbiter before them gives turns to flows that will have none to use later. The
+    time is doubled as long as a flow has more enter than end, or too few packets to count; a flow
+    that moves next to nothing is left at that after 16 times the shortest.
+
+    Raises
+    ------
+    ModelError
+        As `simulate_transactions`.
+    """
+    resources = tuple(resources)
+    for doublings in range(_MOST_DOUBLINGS + 1):
+        outcomes = simulate_transactions(
+            resources, demands, duration_s=_SHORTEST_S * 2**doublings, loop=loop
+        )
+        if all(_is_settled(each) for each in outcomes.values()):
+            break
+    return outcomes
+
+
+def _is_settled(outcome: Outcome) -> bool:
+    held = abs(outcome.num_entered - outcome.num_ended)
+    is_steady = held <= _HELD_TRANSACTIONS + _HELD_RATIO * outcome.num_ended
+    return is_steady and outcome.num_packets >= _ENOUGH_PACKETS
+
+
 def stream_of(demand: Demand) -> Stream:
     """Return a demand as a stream of transactions of one packet each."""
     along = tuple(Hop(use.resource, per_byte=use.per_byte) for use in demand.along)
@@ -180,18 +222,30 @@ def simulate(
         moved = sum(number * size for number, size in zip(counted, stream.packets, strict=True))
         ended = counts.stream_counted[index]
         is_over = counts.stream_finished[index] == stream.num_transactions
+        rate = _rate(stream, moved, window_s)
         outcomes[stream.id] = Outcome(
-            rate_bytes_per_s=moved / window_s,
-            bottleneck=_bottleneck(
-                stream, moved / window_s, busy, _piled_up(laid_out, counts, index, stream)
-            ),
+            rate_bytes_per_s=rate,
+            bottleneck=_bottleneck(stream, rate, busy, _piled_up(laid_out, counts, index, stream)),
             num_packets=sum(counted),
             latency_s=counts.stream_latency[index] / ended / FS_PER_S if ended else None,
             num_issued=counts.stream_issued[index],
             num_finished=counts.stream_finished[index],
+            num_entered=counts.stream_entered[index],
+            num_ended=ended,
             end_s=counts.stream_last[index] / FS_PER_S if is_over else None,
         )
     return Simulated(outcomes, busy, sum(each.num_packets for each in outcomes.values()))
+
+
+def _rate(stream: Stream, moved_bytes: float, window_s: float) -> float:
+    """Return the payload rate: the cap, where not a whole transaction lacks.
+
+    A window that begins just before a transaction arrives and ends just behind one counts one more
+    than fits, and one the other way round one less.
+    """
+    cap = stream.cap_bytes_per_s
+    is_at_cap = moved_bytes + stream.transaction_bytes > cap * window_s
+    return cap if is_at_cap else moved_bytes / window_s
 
 
 def _bottleneck(
