@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from topoprobe.errors import ModelError
-from topoprobe.model.fabric.demand import Demand
+from topoprobe.model.fabric.demand import Allocation, Demand
 from topoprobe.model.fabric.resource import Resource
 
 # How close to its capacity what its flows want makes a resource one that can run out: a margin
@@ -61,6 +61,11 @@ class Flow:
             name: turns_per_byte(resources[name], demand, takes)
             for name, takes in self.takes.items()
         }
+
+    @property
+    def alone(self) -> Allocation:
+        """What it gets if nobody else is there."""
+        return Allocation(self.limit_bytes_per_s, self.limit_by)
 
 
 def turns_per_byte(resource: Resource, demand: Demand, per_byte: float) -> float:
@@ -208,8 +213,20 @@ class Arbiter:
         dict of Flow to float
             What each other flow gets if it can take all that its turns give.
         """
-        lines, level = self._level(held)
-        return {flow: grows * level + offset for flow, grows, offset in lines}
+        if self.root.ports:
+            lines, level = self._level(held)
+            return {flow: grows * level + offset for flow, grows, offset in lines}
+        # The same where no port has another behind it, which is most often so.
+        law = self.root.law
+        left, slope = self.capacity_per_s, 0.0
+        turns: dict[Flow, float] = {}
+        for flow, takes in self.flows.items():
+            if flow in held:
+                left -= takes * held[flow]
+            else:
+                turns[flow] = flow.turns[law]
+                slope += takes / turns[flow]
+        return {flow: left / (slope * each) for flow, each in turns.items()}
 
     def answers(
         self, wants: Mapping[Flow, float], content: Mapping[Flow, float]

@@ -11,7 +11,7 @@ from topoprobe.model.fabric.demand import Allocation
 
 AGREED_RATIO = 1e-13
 MAX_ROUNDS = 1000
-LEAP_ROUNDS = 8
+LEAP_ROUNDS = 3
 MAX_LEAP = 400
 LARGER, SMALLER, SMALLEST = 1.1, 0.5, 1 / 128
 
@@ -152,7 +152,7 @@ class _Talks:
         Returns
         -------
         dict of (Arbiter, Flow) to float
-            What to tell; empty if too many are involved.
+            What to tell; empty if too many are involved, or no such place is found.
         """
         import numpy as np
 
@@ -183,7 +183,10 @@ class _Talks:
         slopes = np.eye(len(index))
         for at_row, at_column, slope in entries:
             slopes[at_row, at_column] -= slope
-        steps = np.linalg.lstsq(slopes, ahead, rcond=None)[0].tolist()
+        try:
+            steps = np.linalg.solve(slopes, ahead).tolist()
+        except np.linalg.LinAlgError:
+            return {}
         found = {}
         for (arbiter, flow), position in index.items():
             last = self.wants[arbiter][flow]

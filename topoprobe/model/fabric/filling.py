@@ -65,8 +65,11 @@ def _is_implied(arbiter: Arbiter, known: Mapping[str, Arbiter]) -> bool:
             ratio = arbiter.capacity_per_s / other.capacity_per_s
             if is_later:
                 ratio *= LATER_RATIO
-            get = other.flows.get
-            if all(takes <= ratio * get(each, 0.0) for each, takes in arbiter.flows.items()):
+            there = other.flows
+            for each, takes in arbiter.flows.items():
+                if each not in there or takes > ratio * there[each]:
+                    break
+            else:
                 return True
     return False
 
@@ -85,7 +88,7 @@ def _mend(
         again |= {flow: ways[flow] for flow in near}
         if len(again) == num_before:
             raise unsettled(wrong)
-        alone = {flow: Allocation(flow.limit_bytes_per_s, flow.limit_by) for flow in again}
+        alone = {flow: flow.alone for flow in again}
         agreed = bargain(again, alone, allocations)
         rates |= {flow: allocation.rate_bytes_per_s for flow, allocation in agreed.items()}
         allocations = {**allocations, **agreed}
@@ -140,7 +143,7 @@ class _Filling:
                     settled[flow] = Allocation(self.best[flow], first)
         for flow in self.touched:
             if flow.limit_bytes_per_s <= self.best[flow]:
-                settled[flow] = Allocation(flow.limit_bytes_per_s, flow.limit_by)
+                settled[flow] = flow.alone
         return settled
 
     def _agreed(self) -> dict[Flow, Allocation]:
@@ -163,7 +166,7 @@ class _Filling:
 
     def _outside(self, flow: Flow, circle: Sequence[Arbiter]) -> Allocation:
         """Find what a flow could have if all in a circle gave it what it wants."""
-        most = Allocation(flow.limit_bytes_per_s, flow.limit_by)
+        most = flow.alone
         for arbiter in self.open[flow]:
             if arbiter not in circle and self.offers[arbiter][flow] < most.rate_bytes_per_s:
                 most = Allocation(self.offers[arbiter][flow], arbiter.id)

@@ -49,6 +49,7 @@ class Fluid:
         self._resources: dict[str, Resource] = {}
         self._arbiters: dict[str, Arbiter] = {}
         self._flows: dict[str, Flow] = {}
+        self._ways: dict[Flow, list[Arbiter]] = {}
         self._allocations: dict[str, Allocation] = {}
         self._stale: dict[Flow, None] = {}
         for resource in resources:
@@ -70,7 +71,8 @@ class Fluid:
         for use in (*demand.along, *demand.beside):
             self._arbiter(use.resource)
         flow = Flow(demand, self._resources)
-        for arbiter in self._at(flow):
+        self._ways[flow] = [self._arbiters[name] for name in flow.takes]
+        for arbiter in self._ways[flow]:
             arbiter.add(flow)
         self._flows[demand.id] = flow
         self._limit(flow, demand.cap_bytes_per_s)
@@ -85,7 +87,7 @@ class Fluid:
         """
         flow = self.require(flow_id)
         self._touch(flow)
-        for arbiter in self._at(flow):
+        for arbiter in self._ways.pop(flow):
             arbiter.remove(flow)
         del self._flows[flow_id], self._stale[flow]
         self._allocations.pop(flow_id, None)
@@ -141,6 +143,12 @@ class Fluid:
         changed: list[str] = []
         while self._stale:
             flows, arbiters = self._component(next(iter(self._stale)))
+            if not arbiters:
+                (flow,) = flows
+                del self._stale[flow]
+                changed.append(flow.demand.id)
+                self._allocations[flow.demand.id] = flow.alone
+                continue
             for flow, allocation in fill(flows, arbiters).items():
                 self._allocations[flow.demand.id] = allocation
                 changed.append(flow.demand.id)
@@ -189,19 +197,16 @@ class Fluid:
             raise ModelError(f"There is no resource {resource_id}; there are {known or 'none'}.")
         return self._arbiters[resource_id]
 
-    def _at(self, flow: Flow) -> list[Arbiter]:
-        return [self._arbiters[name] for name in flow.takes]
-
     def _touch(self, flow: Flow) -> None:
         """Mark a flow, and all that it contends with, to be solved again."""
         self._stale[flow] = None
-        for arbiter in self._at(flow):
+        for arbiter in self._ways[flow]:
             if arbiter.can_run_out:
                 self._stale |= dict.fromkeys(arbiter.flows)
 
     def _limit(self, flow: Flow, cap_bytes_per_s: float) -> None:
         """Take in what a flow could get if it were alone."""
-        arbiters = self._at(flow)
+        arbiters = self._ways[flow]
         last = flow.limit_bytes_per_s
         flow.cap_bytes_per_s = flow.limit_bytes_per_s = cap_bytes_per_s
         flow.limit_by = None
@@ -219,7 +224,7 @@ class Fluid:
         arbiters: dict[Arbiter, None] = {}
         queue = [seed]
         while queue:
-            for arbiter in self._at(queue.pop()):
+            for arbiter in self._ways[queue.pop()]:
                 if arbiter in arbiters or not arbiter.can_run_out:
                     continue
                 arbiters[arbiter] = None
