@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from topoprobe.model.fabric.arbiter import TIE_RATIO, Arbiter, Flow
 from topoprobe.model.fabric.bargain import bargain, unsettled
 from topoprobe.model.fabric.circles import circles
+from topoprobe.model.fabric.crowd import crowd
 from topoprobe.model.fabric.demand import Allocation
 from topoprobe.model.fabric.equilibrium import unheld
 
+NUM_CROWD = 500
 LATER_RATIO = 1.0 - 1e-9  # runs out earlier by more than rounding
 
 
@@ -43,6 +45,8 @@ def fill(flows: Sequence[Flow], arbiters: Sequence[Arbiter]) -> Mapping[Flow, Al
     known = {arbiter.id: arbiter for arbiter in arbiters if not _is_implied(arbiter, known)}
     arbiters = list(known.values())
     ways = {flow: [known[name] for name in flow.takes if name in known] for flow in flows}
+    if len(flows) >= NUM_CROWD:
+        return _mend(ways, arbiters, crowd(ways))
     filling = _Filling(ways)
     filling.offer(arbiters)
     while filling.open:
