@@ -264,27 +264,26 @@ class Arbiter:
         content = self._raise(wants)
         return self._answers(content), content
 
-    def slopes(self, content: Mapping[Flow, float], flow: Flow) -> dict[Flow, float]:
+    def slopes(
+        self, answers: Mapping[Flow, float], content: Mapping[Flow, float], flow: Flow
+    ) -> dict[Flow, float]:
         """Say how answers change with what a content flow wants, as long as the same are content.
 
         Parameters
         ----------
-        content : mapping of Flow to float
-            Those that get what they want.
+        answers, content : mapping of Flow to float
+            As `answers` returned them.
         flow : Flow
-            One of them.
+            A content one.
 
         Returns
         -------
         dict of Flow to float
             Per byte per second more for it.
         """
-        want = content[flow]
-        more = self._answers({**content, flow: want * 1.5})
-        return {
-            each: (more[each] - answer) / (0.5 * want)
-            for each, answer in self._answers(content).items()
-        }
+        more = self._answers({**content, flow: content[flow] * 1.5})
+        half = content[flow] * 0.5
+        return {each: (more[each] - answer) / half for each, answer in answers.items()}
 
     def _answers(self, content: Mapping[Flow, float]) -> dict[Flow, float]:
         lines, level = self._level(content)

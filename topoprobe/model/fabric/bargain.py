@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from topoprobe.errors import ModelError
 from topoprobe.model.fabric.arbiter import Arbiter, Flow
 from topoprobe.model.fabric.demand import Allocation
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
 AGREED_RATIO = 1e-13
 MAX_ROUNDS = 1000
 LEAP_ROUNDS = 3
-MAX_LEAP = 400
+MAX_LEAP = 200  # unknowns
+SINGULAR = 1e-9
 LARGER, SMALLER, SMALLEST = 1.1, 0.5, 1 / 128
 
 Key: TypeAlias = tuple[Arbiter, Flow]
@@ -161,36 +168,44 @@ class _Talks:
             for arbiter, _, teller in self._choices(flow):
                 if teller is not None:
                     depend.setdefault((teller, flow), []).append((arbiter, flow))
-        index = {key: position for position, key in enumerate(wants)}
-        queue = list(index)
-        entries: list[tuple[int, int, float]] = []
+        moves = {
+            (arbiter, flow): want - self.wants[arbiter][flow]
+            for (arbiter, flow), want in wants.items()
+        }
+        # Only content flows change answers: what they want is the unknown, and all else follows.
+        slopes: dict[Key, dict[Key, float]] = {}
+        unknown: dict[Key, int] = {}
+        queue = list(moves)
         while queue:
-            column = queue.pop()
-            arbiter, flow = column
-            if flow not in self.content[arbiter]:
+            key = queue.pop()
+            arbiter, flow = key
+            if key in unknown or flow not in self.content[arbiter]:
                 continue
-            for other, slope in arbiter.slopes(self.content[arbiter], flow).items():
-                for row in depend.get((arbiter, other), ()):
-                    if row not in index:
-                        index[row] = len(index)
-                        queue.append(row)
-                    entries.append((index[row], index[column], slope))
-            if len(index) > MAX_LEAP:
+            unknown[key] = len(unknown)
+            if len(unknown) > MAX_LEAP:
                 return {}
-        ahead = np.zeros(len(index))
-        for (arbiter, flow), want in wants.items():
-            ahead[index[arbiter, flow]] = want - self.wants[arbiter][flow]
-        slopes = np.eye(len(index))
-        for at_row, at_column, slope in entries:
-            slopes[at_row, at_column] -= slope
-        try:
-            steps = np.linalg.solve(slopes, ahead).tolist()
-        except np.linalg.LinAlgError:
+            found_slopes = arbiter.slopes(self.answers[arbiter], self.content[arbiter], flow)
+            for other, slope in found_slopes.items():
+                for dependent in depend.get((arbiter, other), ()):
+                    slopes.setdefault(dependent, {})[key] = slope
+                    queue.append(dependent)
+        matrix = np.eye(len(unknown))
+        right = np.array([moves.get(key, 0.0) for key in unknown])
+        for key, row in unknown.items():
+            for cause, slope in slopes.get(key, {}).items():
+                matrix[row, unknown[cause]] -= slope
+        solved = _solve(matrix, right)
+        if solved is None:
             return {}
         found = {}
-        for (arbiter, flow), position in index.items():
+        for key in {**moves, **slopes}:
+            arbiter, flow = key
             last = self.wants[arbiter][flow]
-            found[arbiter, flow] = min(max(last + steps[position], last / 2.0), self.limits[flow])
+            row_slopes = slopes.get(key, {}).items()
+            step = moves.get(key, 0.0) + sum(
+                each * solved[unknown[cause]] for cause, each in row_slopes
+            )
+            found[key] = min(max(last + step, last / 2.0), self.limits[flow])
         return found
 
     def result(self, flow: Flow, most: Allocation) -> Allocation:
@@ -209,3 +224,27 @@ def unsettled(flows: Collection[Flow]) -> ModelError:
         f"The rates of {len(flows)} flows ({names}…) do not settle; expected shares that do not "
         "contradict each other where flows cross the same resources in different orders."
     )
+
+
+def _solve(matrix: Floats, right: Floats) -> list[float] | None:
+    """Solve linear equations by elimination; None if they have no one solution.
+
+    There are a few dozen unknowns, for which a library's threads would take longer to wake up.
+    """
+    import numpy as np
+
+    rows = np.column_stack((matrix, right))
+    num = len(right)
+    for column in range(num):
+        pivot = column + int(np.argmax(np.abs(rows[column:, column])))
+        if not abs(rows[pivot, column]) > SINGULAR:
+            return None
+        rows[[column, pivot]] = rows[[pivot, column]]
+        rows[column] /= rows[column, column]
+        below = rows[column + 1 :, column]
+        touched = column + 1 + np.flatnonzero(below)
+        rows[touched] -= rows[touched, column, None] * rows[column]
+    solved = rows[:, num]
+    for column in range(num - 1, 0, -1):
+        solved[:column] -= rows[:column, column] * solved[column]
+    return [float(each) for each in solved]
