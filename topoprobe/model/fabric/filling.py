@@ -11,7 +11,7 @@ from topoprobe.model.fabric.crowd import crowd
 from topoprobe.model.fabric.demand import Allocation
 from topoprobe.model.fabric.equilibrium import unheld
 
-NUM_CROWD = 500
+NUM_CROWD = 500  # flows that are faster in arrays
 LATER_RATIO = 1.0 - 1e-9  # runs out earlier by more than rounding
 
 
@@ -23,7 +23,8 @@ def fill(flows: Sequence[Flow], arbiters: Sequence[Arbiter]) -> Mapping[Flow, Al
     has a lower offer or limit elsewhere, all take it and are held at it, and what others get
     grows. Where arbiters wait for each other in a circle, the flows there bargain. In the end
     those bargain for whom that was not fair yet: a port that passes turns on to larger transactions
-    takes more of the resource, and who was held before has too much now.
+    takes more of the resource, and who was held before has too much now. Very many flows start
+    from where a `crowd` of them settles.
 
     Parameters
     ----------
