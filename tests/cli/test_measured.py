@@ -36,22 +36,24 @@ def lines_of(
 ) -> list[str]:
     """Return the summary of two flows of 10 GB/s that give these rates beside each other."""
     flows = set_text.split(" | ")
-    experiment = Experiment(
-        benchmark="flows",
-        revision=1,
-        summary="Run.",
-        status=Status.OK,
-        series=tuple(
-            one
-            for index, flow in enumerate(flows)
-            for one in (
-                series("contention.solo", flow, flow, 0, list(solo)),
-                series("contention.shared", flow, set_text, index, shared),
-            )
+    members = [
+        one
+        for index, flow in enumerate(flows)
+        for one in (
+            series("contention.solo", flow, flow, 0, list(solo)),
+            series("contention.shared", flow, set_text, index, shared),
         )
-        + more,
+    ]
+    return result_lines(document_of([*members, *more], machine))
+
+
+def document_of(
+    members: Sequence[Series], machine: MachineDocument | None = None
+) -> ResultsDocument:
+    experiment = Experiment(
+        benchmark="flows", revision=1, summary="Run.", status=Status.OK, series=tuple(members)
     )
-    document = ResultsDocument(
+    return ResultsDocument(
         tool=TOOL,
         machine=machine or MachineDocument(tool=TOOL, origin="synthetic", sources=(), nodes=()),
         environment=Environment(python="3"),
@@ -59,7 +61,6 @@ def lines_of(
         started_at="2026-01-01T00:00:00+00:00",
         experiments=(experiment,),
     )
-    return result_lines(document)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,12 @@ def test_flow_is_called_slower_only_beyond_the_noise(shared: list[float], said: 
     flows = [line for line in lines_of(shared) if line.startswith("host:0")]
     assert len(flows) == 2
     assert all(said in line for line in flows)
+
+
+def test_flows_that_were_measured_alone_only_are_told() -> None:
+    document = document_of([series("contention.solo", SET.split(" | ")[0], "", 0, [10e9] * 5)])
+    told = "host:0 -> core:0 via cpu: 10.0 GB/s alone; nothing together, see below"
+    assert told in result_lines(document)
 
 
 def test_flow_with_one_sample_claims_neither_interval_nor_spread() -> None:

@@ -23,6 +23,7 @@ from topoprobe.errors import (
 )
 from topoprobe.measure.benchmark import Benchmark, GpuChoice
 from topoprobe.measure.flows import grammar_lines, parse_flow_set
+from topoprobe.measure.window import require_meeting
 from topoprobe.records.base import Status
 from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import ResultsDocument
@@ -187,7 +188,9 @@ def _given(flows: Sequence[str], only: list[str] | None, gpus: GpuChoice) -> tup
         raise UsageError("--flows runs one set and --only chooses benchmarks; give one of them.")
     from topoprobe.cli.registry import given_flows
 
-    return (given_flows(parse_flow_set(" | ".join(flows)), gpus),)
+    flow_set = parse_flow_set(" | ".join(flows))
+    require_meeting(flow_set)
+    return (given_flows(flow_set, gpus),)
 
 
 def _scan() -> MachineDocument:

@@ -31,7 +31,7 @@ def result_lines(results: ResultsDocument) -> list[str]:
         lines += ceiling_lines(calibration)
         lines += roofline_lines(calibration)
         lines += handover_lines(results)
-        lines += _flow_lines(calibration)
+        lines += _flow_lines(calibration) or _solo_lines(results)
         lines += step_lines(results, calibration)
     lines += [_experiment(run) for run in results.experiments]
     return lines
@@ -73,6 +73,17 @@ def _flow_lines(calibration: CalibrationDocument) -> list[str]:
     if len(sets) <= _MAX_SETS_IN_FULL:
         return [line for flow_set in sets for line in _flow_table(flow_set)]
     return contention_lines(calibration)
+
+
+def _solo_lines(results: ResultsDocument) -> list[str]:
+    """Tell of flows whose sets gave no rates what they gave alone."""
+    return [
+        f"{flow}: {rate_text(flow, median(values))} alone; nothing together, see below"
+        for run in results.experiments
+        for one in run.series
+        if one.name == "contention.solo" and (values := steady_values(one))
+        for flow in (str(one.factors["flow"]),)
+    ]
 
 
 def _flow_table(flow_set: FlowSetShare) -> Iterator[str]:

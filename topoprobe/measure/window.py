@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from topoprobe.errors import MeasurementFailed
+from topoprobe.errors import MeasurementFailed, UsageError
+from topoprobe.measure.flows import FlowSet
+from topoprobe.units import format_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,28 @@ def common_window(traces: Sequence[Trace]) -> Window:
     if window.duration_s <= 0.0:
         raise MeasurementFailed("The flows never ran at the same time; use a longer duration.")
     return window
+
+
+def require_meeting(flow_set: FlowSet) -> None:
+    """Refuse a set in which a flow ends before another begins, by what their text says.
+
+    Raises
+    ------
+    UsageError
+        If one does.
+    """
+    ends = [
+        (flow.delay_s or 0.0) + flow.duration_s
+        for flow in flow_set.flows
+        if flow.duration_s is not None
+    ]
+    starts = [flow.delay_s or 0.0 for flow in flow_set.flows]
+    if ends and max(starts) >= min(ends):
+        raise UsageError(
+            f"A flow of the set ends after {format_seconds(min(ends))} and another begins after "
+            f"{format_seconds(max(starts))}: they never run at the same time; give a longer "
+            "duration or a shorter delay."
+        )
 
 
 def work_in(trace: Trace, window: Window) -> float:

@@ -49,6 +49,27 @@ def only_set(members: list[Series], machine: str | None = None) -> FlowSetShare:
     return found
 
 
+def test_flows_of_one_set_may_have_buffers_of_unlike_sizes() -> None:
+    text = "host:0 -> core:0 via cpu | host:0 -> core:1 via cpu, size=64MiB"
+    sized = [
+        msgspec.structs.replace(one, factors={**one.factors, "size_bytes": size})
+        for one, size in zip(shared(text, (1e9, 2e9)), (128 << 20, 64 << 20) * 2, strict=True)
+    ]
+    found = only_set(sized)
+    assert [one.shared_per_s.value for one in found.flows] == pytest.approx([1e9, 2e9])
+
+
+def test_last_run_counts_of_those_with_buffers_of_other_sizes() -> None:
+    text = "host:0 -> core:0 via cpu | host:0 -> core:1 via cpu"
+    runs = [
+        msgspec.structs.replace(one, factors={**one.factors, "size_bytes": size})
+        for rates, size in (((1e9, 2e9), 64 << 20), ((3e9, 4e9), 128 << 20))
+        for one in shared(text, rates)
+    ]
+    found = only_set(runs)
+    assert [one.shared_per_s.value for one in found.flows] == pytest.approx([3e9, 4e9])
+
+
 def pairs(sizes: tuple[int, ...], alpha: float, solo_per_s: float = 9e9) -> list[Series]:
     """All pairs of transaction sizes, divided by the law with an exponent."""
     members = []

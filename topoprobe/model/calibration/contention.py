@@ -14,7 +14,6 @@ from topoprobe.measure.sharing import MIN_PAIRS, SizePair, sharing_exponent
 from topoprobe.model.calibration.readings import Reading, Readings, combined, measured
 from topoprobe.records.base import Estimate
 from topoprobe.records.calibration import FlowSetShare, FlowShare, SlowdownMatrix
-from topoprobe.records.results import Factor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,11 +157,10 @@ def measured_sets(readings: Readings, device: str) -> list[list[MeasuredFlow]]:
 
 def _newest_sets(readings: Readings, device: str) -> dict[str, list[Reading]]:
     """Return the readings of each set; of runs with buffers of other sizes, those of the last."""
-    by_size: dict[tuple[str, Factor | None], list[Reading]] = {}
+    sets: dict[str, dict[int, Reading]] = {}
     for reading in readings.select("contention.shared", device=device):
-        key = reading.text("set"), reading.factors.get("size_bytes")
-        by_size.setdefault(key, []).append(reading)
-    return {text: members for (text, _), members in by_size.items()}
+        sets.setdefault(reading.text("set"), {})[reading.number("index")] = reading
+    return {text: list(members.values()) for text, members in sets.items()}
 
 
 def _has_rates(solo: Reading | None, shared: Reading) -> bool:
