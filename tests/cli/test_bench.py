@@ -31,6 +31,7 @@ from topoprobe.records.machine import MachineDocument
 from topoprobe.records.results import ResultsDocument
 
 CPU = available_cpus()[0]
+HERE = f"host:0 -> core:{CPU} via cpu"
 
 
 @dataclass(frozen=True)
@@ -215,9 +216,10 @@ def test_bench_gpu_that_there_is_not_is_refused(
     bench: Bench, offered: Callable[..., None], monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     offered(Small(before_sample=fail))
-    code, _, err = bench("--gpu", "9999", option)
-    assert code == 2
-    assert err.startswith("topoprobe: gpu:9999 is no NVIDIA GPU of this machine; ")
+    monkeypatch.setattr("topoprobe.cli.bench._scan", lambda: make_up("socket: 2 nic(cx7)"))
+    code, _, err = bench("--gpu", "0", option)
+    assert code == 3
+    assert err == "topoprobe: gpu:0 is no NVIDIA GPU of this machine; it has none.\n"
     monkeypatch.setattr("topoprobe.cli.bench._scan", lambda: make_up("dgx-v100"))
     code, _, err = bench("--gpu", "1,8", option)
     assert code == 2
@@ -414,7 +416,6 @@ def test_bench_of_failures_only_exits_4_with_the_reason(
         (["--flows", "host:0 -> host:0 via cpu, size=1000TiB"], 2, "give smaller sizes"),
         (["--flows", "host:0 -> host:0 via cpu, size=0"], 2, "a size above zero"),
         (["--flows", "host:0 -> host:0 via cpu, duration=-1s"], 2, "a duration above zero"),
-        (["--flows", "host:0 -> nvme:none via nvme"], 2, "nvme:none is no drive"),
         (["-o", "results.csv"], 2, "end it in .json"),
         (["-o", "/nonexistent/results.json"], 2, "/nonexistent is not a folder"),
         (["--flows", "host:0 to gpu:0"], 2, "Flow set, column 1"),
@@ -424,9 +425,8 @@ def test_bench_of_failures_only_exits_4_with_the_reason(
         (["--flows", "host:77 -> core:0 via cpu", "--dry-run"], 2, "no NUMA node"),
         (["--flows", "host:0 -> core:0 via cpu, work=banana"], 2, "memcpy, stream, chase, gemm"),
         (["--flows", "host:0 -> gpu:0 via sm, txn=96"], 2, "32, 64, 128, 256, 512"),
-        (["--flows", "host:0 -> gpu:99 via ce"], 2, "gpu:99 is no GPU of this machine"),
-        (["--flows", "host:0 -> nic:none via nic"], 2, "nic:none is no network adapter"),
         (["--flows", "host:0 -> host:0 via cpu:4096"], 2, "asks for 4096 threads"),
+        (["--flows", f"{HERE}, duration=100ms | {HERE}, delay=0.2s"], 2, "never run at the same"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -446,6 +446,21 @@ def test_bench_bad_request_is_one_sentence(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("machine", "code", "said"),
+    [("socket: 8 gpu(h100), 2 nic(cx7), 2 nvme", 2, "there is"), ("socket", 3, "it has none.")],
+)
+@pytest.mark.parametrize("flow", ["gpu:99 via ce", "nic:none via nic", "nvme:none via nvme"])
+def test_bench_device_is_bad_input_only_where_there_are_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, machine: str, code: int, said: str, flow: str
+) -> None:
+    monkeypatch.setattr("topoprobe.cli.bench._scan", lambda: make_up(machine))
+    found, _, err = bench("--flows", f"host:0 -> {flow}")
+    assert found == code
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
 def test_bench_existing_file_is_kept_without_force(
     bench: Bench, offered: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -462,6 +477,13 @@ def test_bench_flows_prints_each_alone_and_together(bench: Bench) -> None:
     flow = f"host:0 -> core:{CPU} via cpu, size=16MiB, duration=20ms"
     code, out, _ = bench("--flow", flow, "--flow", flow.replace("cpu,", "cpu, work=stream,"))
     assert code == 0
+    assert out.count(" alone, ") == 2
+    assert "Jain" in out
+
+
+def test_bench_flows_of_unlike_sizes_are_printed_as_others(bench: Bench) -> None:
+    flow = f"{HERE}, duration=20ms"
+    _, out, _ = bench("--flows", f"{flow}, size=16MiB | {flow}, size=32MiB")
     assert out.count(" alone, ") == 2
     assert "Jain" in out
 

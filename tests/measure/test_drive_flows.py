@@ -113,7 +113,7 @@ def test_drive_may_be_named_by_its_number(flows: DriveFlows) -> None:
 def test_machine_without_drives_says_so(tmp_path: Path) -> None:
     place = Place(machine(), available_cpus(), tmp_path)
     told = "is no drive of this machine; it has none"
-    with closing(DriveFlows(place)) as opener, pytest.raises(UsageError, match=told):
+    with closing(DriveFlows(place)) as opener, pytest.raises(EnvironmentMissing, match=told):
         opener.missing(flow(READ))
 
 

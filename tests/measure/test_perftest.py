@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.microbench.context import machine
-from topoprobe.errors import MeasurementFailed, UsageError
+from topoprobe.errors import EnvironmentMissing, MeasurementFailed, UsageError
 from topoprobe.measure.concurrent import trace_together
 from topoprobe.measure.devices import perftest
 from topoprobe.measure.devices.cpu.device import available_cpus
@@ -183,7 +183,7 @@ def test_adapter_without_rdma_is_missing(flows: AdapterFlows, tool: Tool) -> Non
 def test_machine_without_adapters_says_so(tmp_path: Path) -> None:
     place = Place(machine(), available_cpus(), tmp_path)
     told = "is no network adapter of this machine; it has none"
-    with closing(AdapterFlows(place)) as opener, pytest.raises(UsageError, match=told):
+    with closing(AdapterFlows(place)) as opener, pytest.raises(EnvironmentMissing, match=told):
         opener.missing(flow(OUT))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from topoprobe.errors import UsageError
+from topoprobe.errors import EnvironmentMissing, UsageError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import End, FlowSet
 from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme, PciNode
@@ -17,8 +17,11 @@ P = TypeVar("P", bound=PciNode)
 _MOST_NAMES = 8
 
 
-def absent(name: str, kind: str, known: Sequence[str]) -> UsageError:
-    """Return the refusal of a name that the machine does not have: bad input, whatever it names.
+def absent(name: str, kind: str, known: Sequence[str]) -> UsageError | EnvironmentMissing:
+    """Return the refusal of a name that the machine does not have.
+
+    It is bad input where there are others of the kind, and the machine lacks what is needed where
+    there are none.
 
     Parameters
     ----------
@@ -31,8 +34,9 @@ def absent(name: str, kind: str, known: Sequence[str]) -> UsageError:
     """
     if len(known) > _MOST_NAMES:
         known = (*known[:3], "...", known[-1])
-    there = f"there is {', '.join(known)}" if known else "it has none"
-    return UsageError(f"{name} is no {kind} of this machine; {there}.")
+    if not known:
+        return EnvironmentMissing(f"{name} is no {kind} of this machine; it has none.")
+    return UsageError(f"{name} is no {kind} of this machine; there is {', '.join(known)}.")
 
 
 def addressed(machine: Machine, flow_set: FlowSet) -> FlowSet:

@@ -74,8 +74,10 @@ class FlowOpener(Protocol):
         Raises
         ------
         UsageError
-            If it could run nowhere, or not on this machine: a device that is absent, a key that
-            its executor has no use for.
+            If it could run nowhere, or not on this machine: a device that is absent among others,
+            a key that its executor has no use for.
+        EnvironmentMissing
+            If the machine has no device of a kind that it names.
         """
 
     def unit(self, flow: Flow) -> str:

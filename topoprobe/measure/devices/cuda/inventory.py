@@ -47,7 +47,9 @@ def check_choice(machine: MachineDocument, choice: GpuChoice) -> None:
     Raises
     ------
     UsageError
-        If it has not.
+        If it has others.
+    EnvironmentMissing
+        If it has none.
     """
     gpus = nvidia_gpus(machine)
     for index in choice.indices or ():
