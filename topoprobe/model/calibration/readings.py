@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from topoprobe.errors import InputError
 from topoprobe.measure.statistics import estimate, median, steady_samples, steady_values
 from topoprobe.records.base import Estimate, Source, Status
 from topoprobe.records.results import Conditions, Factor, ResultsDocument, Series
@@ -17,6 +18,27 @@ if TYPE_CHECKING:
 
 NUM_RESAMPLES = 1000
 SEED = 20200
+
+
+class Factors(dict[str, Factor]):
+    """What a series was measured under; one that is asked for and absent is bad input."""
+
+    def __init__(self, factors: Mapping[str, Factor], series: str) -> None:
+        super().__init__(factors)
+        self._series = series
+
+    def __missing__(self, factor: str) -> Factor:
+        """Refuse a series that does not tell it.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(
+            f"{self._series} lacks the factor {factor}, without which it says nothing; give "
+            "results as `topoprobe bench` wrote them."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +185,12 @@ def _reading(series: Series, source: str) -> Reading | None:
     values = steady_values(series)
     if not values:
         return None
+    evidence = f"{source}: {series_name(series)}"
     return Reading(
         name=series.name,
-        factors=series.factors,
+        factors=Factors(series.factors, evidence),
         values=values,
-        evidence=f"{source}: {series_name(series)}",
+        evidence=evidence,
         is_unstable=series.status is Status.UNSTABLE,
         conditions=tuple(sample.conditions for sample in steady_samples(series)),
     )
