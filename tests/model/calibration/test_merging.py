@@ -121,6 +121,11 @@ def test_runs_of_other_machines_are_refused_with_both_names() -> None:
         merge([first, renamed(second, "tower")])
 
 
+def test_run_that_is_given_twice_is_refused_with_both_names() -> None:
+    with pytest.raises(InputError, match="a and copy of a hold one and the same run"):
+        merge([run("a", 1, triad(5e9)), run("b", 2, triad(5e9)), run("copy of a", 1, triad(5e9))])
+
+
 def test_runs_with_other_devices_are_refused_with_the_device() -> None:
     first, second = run("a.json", 1, triad(5e9)), run("b.json", 2, triad(5e9))
     nodes = tuple(node for node in MACHINE.nodes if not isinstance(node, Gpu))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import msgspec
 
@@ -95,7 +96,7 @@ def merge(runs: Sequence[NamedRun]) -> Merged:
     Raises
     ------
     InputError
-        If two are of different machines.
+        If two are of different machines, or the same run.
     """
     ordered = tuple(sorted(runs, key=lambda run: run.results.started_at))
     newest = ordered[-1]
@@ -108,6 +109,7 @@ def merge(runs: Sequence[NamedRun]) -> Merged:
                 f"{run.name} and {newest.name} are results of different machines: {why}; "
                 "calibrate each machine by itself."
             )
+    _require_unlike(ordered)
     pools = _Pools()
     for run in ordered:
         pools.add(run)
@@ -118,6 +120,15 @@ def merge(runs: Sequence[NamedRun]) -> Merged:
         experiments=pools.experiments(),
     )
     return Merged(ordered, results, pools.verdicts())
+
+
+def _require_unlike(runs: Sequence[NamedRun]) -> None:
+    """Refuse a run that is given twice, whose samples would count as twice as many."""
+    for one, other in combinations(runs, 2):
+        if one.results == other.results:
+            raise InputError(
+                f"{one.name} and {other.name} hold one and the same run; give each run once."
+            )
 
 
 @dataclass(slots=True)
