@@ -95,9 +95,10 @@ def test_way_of_writes_costs_memory_more_than_reads(h100: MachineFabric) -> None
 
 def test_way_over_c2c_ends_at_the_gpus_own_cpu() -> None:
     fabric = MachineFabric(made_up("gb200-nvl4-tray"))
-    assert kinds(fabric, "host:0 -> gpu:0 via ce") == ["memory", "c2c"]
+    assert kinds(fabric, "host:0 -> gpu:0 via ce") == ["memory", "c2c", "engine", "memory"]
     far = way(fabric, "host:0 -> gpu:3 via ce")
-    assert [use.resource.partition("@")[0] for use in far.demand.along] == ["memory:numa:0", "wire"]
+    crossed = [use.resource.partition("@")[0] for use in far.demand.along]
+    assert crossed == ["memory:numa:0", "wire", "engine:gpu", "memory:gpu"]
     assert "wire@package:0-package:1:a_to_b" in far.unknown
 
 

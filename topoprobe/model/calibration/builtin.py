@@ -155,12 +155,6 @@ def _missing(machine: MachineDocument, gpus: list[Gpu]) -> tuple[Missing, ...]:
         Missing(subject="contention", fact="sharing_exponent, loaded_latency", reason=reason),
     ]
     found += [
-        Missing(subject=gpu.id, fact="compute, memory_bandwidth_bytes_per_s",
-                reason=f"{gpu.name} is not in the catalogue of data sheets")
-        for gpu in gpus
-        if find_by_driver_name(gpu.name) is None
-    ]  # fmt: skip
-    found += [
         Missing(subject=gpu.id, fact="operators", reason=f"nobody published tables of {gpu.name}")
         for gpu in gpus
         if not any(_devices(fit, [gpu]) for fit in OPERATOR_FITS)

@@ -19,6 +19,7 @@ _H100 = f"NVIDIA H100 data sheet and product brief PB-11133; also in {_BEKMAN} a
 _H200 = f"NVIDIA H200 product page; also in {_BEKMAN}"
 _GH200 = f"NVIDIA GH200 data sheet; also in {_BEKMAN}"
 _B200 = f"NVIDIA HGX and DGX B200 data sheets; also in {_BEKMAN}"
+_GB200 = f"NVIDIA GB200 NVL72 product page, a 72nd of the rack; also in {_BEKMAN}"
 _L4 = "NVIDIA L4 product page"
 _L40S = f"NVIDIA L40S data sheet; also in {_BEKMAN}"
 _A10 = f"NVIDIA A10 data sheet; also in {_LIGHTNING}"
@@ -178,6 +179,19 @@ NOMINAL_DEVICES = (
             "bandwidth": "they say 8000 GB/s, and the driver's bus width x clock 7672 "
             "(pytorch/ao pull request 4002)",
             "fp32": "80 elsewhere",
+        },
+    ),
+    _device(
+        "gb200-186gb", "NVIDIA GB200 186 GB", _GB200, driver_name="NVIDIA GB200",
+        memory_gb=186, memory_gb_per_s=8000,
+        compute_tera={
+            "fp8": 5000, "bf16": 2500, "fp16": 2500, "tf32": 1250, "fp32": 80, "fp64": 40,
+        },
+        l2_mb=126.5, pcie_generation=6, links=(18, 50), c2c_gb_per_s=225, power_w=1200,
+        remarks={
+            "memory": "the driver tells 199 GB",
+            "c2c": "half of what joins its CPU to two GPUs",
+            "l2": "of the B200",
         },
     ),
     _device(
