@@ -157,6 +157,32 @@ def test_simulate_rejection_does_not_hide_the_overload(simulate: Command, tmp_pa
     assert "more than the worker sustains; give a --rate below 300.00" in second
 
 
+def test_simulate_rejections_leave_no_praise(simulate: Command) -> None:
+    _, out, _ = simulate(*SMALL[:3], "--requests", "100", "--rate", "4", "--num-blocks", "20")
+    assert "requests can never run here" in out
+    assert "sustains" not in out
+
+
+def test_simulate_more_memory_than_the_device_has_is_told(simulate: Command) -> None:
+    _, out, _ = simulate(*SMALL, "--memory", "500GiB")
+    assert "Weights and KV cache take 500 GiB, and a100-80gb-sxm has 74.5 GiB" in out
+    assert "larger memory" not in simulate(*SMALL)[1]
+
+
+def test_simulate_run_that_mostly_ends_does_not_claim_to_sustain(simulate: Command) -> None:
+    arguments = ("hgx-h100", "--model", "llama-3-8b", "--requests", "100", "--rate")
+    short, steady = (simulate(*arguments, rate)[1] for rate in ("40", "2"))
+    assert "too short to tell whether it sustains the load" in short.splitlines()[0]
+    assert steady.startswith("The worker sustains this load")
+
+
+def test_simulate_wraps_on_a_terminal(simulate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = simulate(*SMALL)
+    assert max(map(len, out.splitlines())) <= 80
+
+
 @pytest.mark.parametrize(
     ("pace", "advice"),
     [
@@ -169,7 +195,7 @@ def test_simulate_advice_names_the_option_that_sets_the_pace(
 ) -> None:
     _, out, _ = simulate(*SMALL[:5], *pace)
     assert advice in out.splitlines()[0]
-    assert ("of 50.00 offered requests/s" in out) == (pace[0] == "--rate")
+    assert ("requests/s; they came at " in out) == (pace[0] == "--rate")
 
 
 def test_simulate_trace_at_its_own_times_shows_the_rate_it_offers(
@@ -179,7 +205,7 @@ def test_simulate_trace_at_its_own_times_shows_the_rate_it_offers(
     trace.write_bytes(TRACE + b"2023-11-16 18:15:50,30,4\n")
     _, out, _ = simulate(*SMALL[:3], "--trace", str(trace))
     assert "sustains this trace at its own times: give a higher --rate" in out
-    assert "of 0.25 offered requests/s" in out
+    assert "requests/s; they came at 0.25 requests/s" in out
 
 
 @pytest.mark.parametrize(
@@ -194,6 +220,7 @@ def test_simulate_trace_at_its_own_times_shows_the_rate_it_offers(
         (("a100-80gb-sxm", *SMALL[3:]), "name a model with --model"),
         (("abacus", *SMALL[1:]), "is not a file and not built in"),
         (("a100-80gb-sxm", "--model", "abacus", *SMALL[3:]), "There is no model 'abacus'"),
+        (("a100-80gb-sxm", "--model", "tiny-llama:int4", *SMALL[3:]), "one of fp32, fp16, bf16"),
         ((*SMALL, "--policy", "order=lifo"), "There is no order policy 'lifo'"),
         ((*SMALL, "--prompt-tokens", "9-3"), "9-3 is no range of tokens"),
         ((*SMALL, "--num-blocks", "0"), "--num-blocks 0 holds nothing"),
@@ -267,6 +294,20 @@ def test_simulate_help_names_every_device_and_machine(simulate: Command) -> None
     shown = "".join(out.replace("│", "").split())  # long names are broken at their hyphens
     for name in (*(device.name for device in NOMINAL_DEVICES), *BUILTIN_NAMES):
         assert name in shown
+
+
+@pytest.mark.parametrize("name", BUILTIN_NAMES)
+def test_simulate_takes_every_machine_that_its_help_names(simulate: Command, name: str) -> None:
+    code, out, _ = simulate(name, "--model", "llama-2-7b", *SMALL[3:])
+    assert code == 0
+    assert "20 of 20 requests finished" in out
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_simulate_takes_a_model_with_a_data_type(simulate: Command, dtype: str) -> None:
+    code, out, _ = simulate("hgx-h200", "--model", f"llama-2-7b:{dtype}", *SMALL[3:])
+    assert code == 0
+    assert f"llama-2-7b ({dtype}) on" in out
 
 
 def test_simulate_takes_a_built_in_machine(simulate: Command) -> None:

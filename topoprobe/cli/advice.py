@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from topoprobe.model.deployment import Deployment
+from topoprobe.model.deployment import Deployment, taken_bytes
 from topoprobe.records.base import Source
 from topoprobe.records.run import Distribution, RequestTimes, RunDocument, Workload
 from topoprobe.serving.summary import ttft_s
-from topoprobe.units import format_seconds
+from topoprobe.units import format_bytes, format_seconds
 
+_TAIL_RATIO = 0.1
+"""Share of a run after the last arrival, above which its throughput tells little of the load's."""
 _QUEUEING_RATIO = 0.5
 """Share of the time to first token spent waiting, above which it is worth a word."""
 
@@ -18,8 +20,9 @@ def summary_lines(document: RunDocument, deployment: Deployment) -> list[str]:
     where = ", ".join(deployment.devices)
     peak_kv_blocks = summary.peak_kv_blocks or 0
     offered_per_s = _offered_per_s(document)
-    offered = "" if offered_per_s is None else f" of {offered_per_s:.2f} offered"
-    lines = [sentence for sentence in (rejection(document), _beyond_context(document)) if sentence]
+    came = "" if offered_per_s is None else f"; they came at {offered_per_s:.2f} requests/s"
+    wrong = (rejection(document), _beyond_memory(document, deployment), _beyond_context(document))
+    lines = [sentence for sentence in wrong if sentence]
     if summary.num_finished:
         # What is wrong with some requests hides nothing that is wrong with the others.
         lines.append(_verdict(document))
@@ -31,7 +34,7 @@ def summary_lines(document: RunDocument, deployment: Deployment) -> list[str]:
         f"requests finished in {format_seconds(summary.duration_s)}",
         f"throughput  {summary.output_throughput_tokens_per_s:.0f} output tokens/s, "
         f"{summary.total_throughput_tokens_per_s:.0f} with prompts, "
-        f"{summary.request_throughput_per_s:.2f}{offered} requests/s",
+        f"{summary.request_throughput_per_s:.2f} requests/s{came}",
         f"TTFT        {_percentiles(summary.ttft_s)}",
         f"TPOT        {_percentiles(summary.tpot_s)}",
         f"KV cache    at most {peak_kv_blocks} of {document.num_blocks} blocks of "
@@ -76,6 +79,16 @@ def _verdict(document: RunDocument) -> str:
             "token: a larger budget (--policy batching=chunked:budget=N) lowers it at the price "
             "of slower output tokens."
         )
+    if summary.num_finished < summary.num_requests:
+        return (
+            f"The other {summary.num_finished} hardly wait, which says nothing of the whole load."
+        )
+    if _ends_long(document):
+        return (
+            "The worker keeps up, but this run is too short to tell whether it sustains the load: "
+            f"{_tail_s(document) / summary.duration_s:.0%} of it is after the last arrival; give "
+            "more requests."
+        )
     return _no_worry(document.workload)
 
 
@@ -93,6 +106,18 @@ def _no_worry(workload: Workload) -> str:
     )
 
 
+def _ends_long(document: RunDocument) -> bool:
+    """Tell whether much of a run that has a pace came after the last arrival."""
+    has_pace = document.workload.max_concurrency is None
+    return has_pace and _tail_s(document) > _TAIL_RATIO * document.summary.duration_s
+
+
+def _tail_s(document: RunDocument) -> float:
+    if not document.steps:
+        return 0.0
+    return document.steps[-1].ended_s - max(each.arrived_s for each in document.requests)
+
+
 def _less(document: RunDocument) -> str:
     """Say how to ask less of the worker."""
     workload = document.workload
@@ -105,13 +130,26 @@ def _less(document: RunDocument) -> str:
 
 
 def _offered_per_s(document: RunDocument) -> float | None:
-    """Return the rate at which requests came, None where they came when there was room."""
-    workload = document.workload
-    if workload.rate_per_s is not None or workload.max_concurrency is not None:
-        return workload.rate_per_s
+    """Return the rate at which requests came, None where they came when there was room.
+
+    That of a Poisson process is not quite the rate that was asked for.
+    """
+    if document.workload.max_concurrency is not None:
+        return None
     arrivals = [each.arrived_s for each in document.requests]
     span_s = max(arrivals) - min(arrivals)
     return (len(arrivals) - 1) / span_s if span_s > 0 else None
+
+
+def _beyond_memory(document: RunDocument, deployment: Deployment) -> str | None:
+    """Say that weights and KV cache are larger than the device's memory."""
+    taken = taken_bytes(deployment, document.num_blocks, document.block_size)
+    if deployment.memory_bytes is None or taken <= deployment.memory_bytes:
+        return None
+    return (
+        f"Weights and KV cache take {format_bytes(taken)}, and {', '.join(deployment.devices)} has "
+        f"{format_bytes(deployment.memory_bytes)}: this is what a larger memory would give."
+    )
 
 
 def _beyond_context(document: RunDocument) -> str | None:
@@ -143,13 +181,12 @@ def _waiting_ratio(requests: tuple[RequestTimes, ...]) -> float:
 
 def _is_backlogged(document: RunDocument) -> bool:
     """Tell whether work was left, after the last arrival, that cannot have come with it."""
-    last_arrival_s = max(each.arrived_s for each in document.requests)
     longest_service_s = max(
         each.finished_s - each.first_scheduled_s
         for each in document.requests
         if each.finished_s is not None and each.first_scheduled_s is not None
     )
-    return document.steps[-1].ended_s - last_arrival_s > longest_service_s
+    return _tail_s(document) > longest_service_s
 
 
 def _percentiles(times: Distribution | None) -> str:

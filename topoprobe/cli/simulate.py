@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +23,7 @@ from topoprobe.cli.options import (
     TraceFile,
 )
 from topoprobe.cli.output import deliver, refuse_existing
-from topoprobe.cli.terminal import note, progress_bar
+from topoprobe.cli.terminal import note, progress_bar, write_lines
 from topoprobe.errors import MeasurementFailed, UsageError
 from topoprobe.machine.synthetic.builtin import MACHINES
 from topoprobe.model.catalogue.devices import NOMINAL_DEVICES, find_nominal_device
@@ -109,7 +108,7 @@ def run(
             progress=lambda done_ratio: progress(done_ratio, ""),
         )
     if deliver(encode(document), output, as_json=as_json):
-        sys.stdout.write("\n".join(summary_lines(document, deployment)) + "\n")
+        write_lines(summary_lines(document, deployment))
     if output not in (None, "-"):
         note(f"wrote {output}; next: topoprobe report {output} -o report.html", quiet=quiet)
     elif output is None and not as_json and document.summary.num_finished:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from topoprobe.errors import ModelError
 from topoprobe.model.calibration.composed import compose_law
 from topoprobe.model.catalogue.devices import NominalDevice
-from topoprobe.model.catalogue.shapes import MODEL_SHAPES, find_shape
+from topoprobe.model.catalogue.shapes import DTYPE_BYTES, MODEL_SHAPES, find_shape
 from topoprobe.model.cost import (
     StepLaw,
     derive_law,
@@ -158,6 +160,12 @@ def num_kv_blocks(deployment: Deployment, block_size: int, memory_bytes: float |
     return num_blocks
 
 
+def taken_bytes(deployment: Deployment, num_blocks: int, block_size: int) -> float:
+    """Return what weights and so many KV blocks take."""
+    weights_bytes = num_parameters(deployment.shape) * deployment.shape.dtype_bytes
+    return weights_bytes + num_blocks * block_size * kv_bytes_per_token(deployment.shape)
+
+
 def _measured(calibration: CalibrationDocument, cost: ModelCost) -> Deployment:
     law = law_from(cost)
     devices = [each for each in calibration.devices if each.device in cost.devices]
@@ -249,10 +257,18 @@ def _memory_bytes(devices: list[DeviceCalibration]) -> float | None:
 
 
 def _known_shape(model: str) -> ModelShape:
-    shape = find_shape(model)
+    """Return a model of the catalogue, with the data type that ``name:dtype`` asks for."""
+    name, _, dtype = model.partition(":")
+    shape = find_shape(name)
     if shape is None:
         raise ModelError(f"There is no model {model!r}; expected one of {_catalogue()}.")
-    return shape
+    if not dtype:
+        return shape
+    if dtype not in DTYPE_BYTES:
+        raise ModelError(
+            f"{model} has the data type {dtype!r}; expected one of {', '.join(DTYPE_BYTES)}."
+        )
+    return msgspec.structs.replace(shape, dtype=dtype, dtype_bytes=DTYPE_BYTES[dtype])
 
 
 def _names(cost: ModelCost) -> tuple[str, str]:

@@ -50,6 +50,10 @@ TINY_LLAMA = ModelShape(
 MODEL_SHAPES = (LLAMA_2_7B, LLAMA_3_8B, TINY_LLAMA)
 
 
+DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+"""Data types that weights and KV cache may have."""
+
+
 def find_shape(name: str) -> ModelShape | None:
     """Return the shape of that name, None if there is none."""
     return next((shape for shape in MODEL_SHAPES if shape.name == name), None)
