@@ -68,13 +68,15 @@ def test_flow_set_of_the_design_is_read() -> None:
         ("host:00 -> host:0 via cpu:2 , size = 64M", "host:0 -> host:0 via cpu:2, size=64MiB"),
         ("gpu@0000:1B:00.0 -> host:0 via sm:8", "gpu@0000:1b:00.0 -> host:0 via sm:8"),
         ("host:0 -> host:0 via cpu, work=memcpy", "host:0 -> host:0 via cpu"),
+        ("host:0 -> gpu:0, cap=5", "host:0 -> gpu:0 via ce, cap=5B/s"),
+        ("host:0 -> gpu:0, delay=10s", "host:0 -> gpu:0 via ce, delay=10s"),
         (
             "host:0 -> host:0 via cpu, cap=1000",
             "host:0 -> host:0 via cpu, cap=1kB/s",
         ),
         (
             "host:0 -> nvme:nvme0n1 via nvme, cap=5G, delay=0.25, duration=2s",
-            "host:0 -> nvme:nvme0n1 via nvme, duration=2000ms, cap=5GB/s, delay=250ms",
+            "host:0 -> nvme:nvme0n1 via nvme, duration=2s, cap=5GB/s, delay=250ms",
         ),
     ],
 )

@@ -226,13 +226,20 @@ def _write_size(num_bytes: int) -> str:
 
 
 def _write_rate(bytes_per_s: float) -> str:
-    short = f"{bytes_per_s / 1e9:g}GB/s" if bytes_per_s >= 1e6 else f"{bytes_per_s / 1e3:g}kB/s"
-    return short if parse_rate(short) == bytes_per_s else f"{bytes_per_s!r}B/s"
+    return _written(bytes_per_s, (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)), "B/s", parse_rate)
 
 
 def _write_seconds(seconds: float) -> str:
-    short = f"{seconds * 1e3:g}ms"
-    return short if parse_seconds(short) == seconds else f"{seconds!r}s"
+    return _written(seconds, (("", 1.0), ("m", 1e-3), ("u", 1e-6), ("n", 1e-9)), "s", parse_seconds)
+
+
+def _written(
+    value: float, prefixes: tuple[tuple[str, float], ...], unit: str, read: Callable[[str], float]
+) -> str:
+    """Write a value with the largest prefix that leaves no zero before the point, exactly."""
+    prefix, factor = next((one for one in prefixes if value >= one[1]), prefixes[-1])
+    short = f"{value / factor:g}{prefix}{unit}"
+    return short if read(short) == value else f"{value!r}{unit}"
 
 
 _WORKS = f"one of {', '.join(Work)}"
