@@ -84,7 +84,8 @@ def _neither(name: str) -> InputError:
     close = difflib.get_close_matches(name.lower(), synthetic.NAMES, n=1, cutoff=0.75)
     if close:
         return InputError(f"{name} does not exist; did you mean {close[0]}?")
+    shown = name if name.strip() else repr(name)
     return InputError(
-        f"{name} does not exist; give the path of a recording, or one of the built-in machines "
+        f"{shown} does not exist; give the path of a recording, or one of the built-in machines "
         f"({', '.join(synthetic.NAMES)})."
     )
