@@ -377,14 +377,14 @@ def main() -> None:
 def predicted_rate(fabric: MachineFabric, row: Row) -> float:
     """Return what the model says of a row, in GB/s."""
     flows = predict(fabric, parse_flow_set(row.flows)).flows[row.counted]
-    rates = [one.rate_bytes_per_s / 1e9 for one in flows]
+    rates = [one.rate_per_s / 1e9 for one in flows]
     return sum(rates) if row.total else mean(rates)
 
 
 def rate_alone(fabric: MachineFabric, row: Row) -> float:
     """Return what one of a row's flows gets alone, in GB/s."""
     (first, *_) = parse_flow_set(row.flows).flows[row.counted]
-    return predict(fabric, FlowSet((first,))).aggregate_bytes_per_s / 1e9
+    return predict(fabric, FlowSet((first,))).flows[0].rate_per_s / 1e9
 
 
 def detour_rate() -> float:

@@ -6,15 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replaced
 
 from tests.model.calibration.samples import results
 from topoprobe.cli.main import main
+from topoprobe.cli.predict import can_be_measured
 from topoprobe.machine.sources.scan import make_up
+from topoprobe.measure.flows import parse_flow_set
 from topoprobe.records.base import Estimate, Source, Tool
 from topoprobe.records.calibration import (
     CalibrationDocument,
     Contention,
     CpuWork,
+    FlowSetShare,
+    FlowShare,
     LinkCalibration,
 )
 from topoprobe.records.documents import encode
@@ -142,7 +147,9 @@ def test_predict_first_says_who_is_slowed_and_last_what_comes_next(predict: Comm
     assert lines[0].startswith("2 of 3 flows are slowed; flow 3 most, by x2.68: cap or delay")
     assert "one packet of each port in turn: 128 bytes of this one, 256 of the others" in out
     assert lines[-1] == "nominal capacity: 63.0 GB/s after line encoding x 0.95 [pcie-bench]"
-    assert err.startswith("next: topoprobe bench --flows 'host:0 -> gpu:0 via ce |")
+    # bench has no flow between a NIC and a GPU.
+    assert err.startswith("next: topoprobe predict hgx-h100 --flows 'host:0 -> gpu:0 via ce |")
+    assert err.endswith("--model transactions\n")
 
 
 def test_predict_json_has_the_shape_that_scripts_rely_on(predict: Command) -> None:
@@ -150,10 +157,17 @@ def test_predict_json_has_the_shape_that_scripts_rely_on(predict: Command) -> No
     document = json.loads(out)
     assert code == 0
     assert set(document["flows"][0]) == {
-        "src", "dst", "executor", "rate_bytes_per_s", "solo_bytes_per_s", "slowdown", "bottleneck",
-        "unit", "why",
+        "number", "text", "src", "dst", "executor", "work", "size_bytes", "txn_bytes",
+        "cap_bytes_per_s", "duration_s", "start_s", "rate_bytes_per_s", "solo_bytes_per_s",
+        "rate_per_s", "solo_per_s", "unit", "rate_over", "is_upper_bound", "slowdown",
+        "bottleneck", "why",
     }  # fmt: skip
     assert [one["executor"] for one in document["flows"]] == ["ce", "ce", "nic"]
+    assert [one["number"] for one in document["flows"]] == [1, 2, 3]
+    assert document["text"] == " | ".join(one["text"] for one in document["flows"])
+    assert document["flows"][2]["txn_bytes"] == 128
+    assert (document["schema"], document["version"]) == ("topoprobe.prediction", 1)
+    assert (document["machine"], document["model"]) == ("hgx-h100", "fluid")
     rates = [one["rate_bytes_per_s"] / 1e9 for one in document["flows"]]
     # Equal packets per second on the wire of gpu:0, whose headers are 20 and 24 bytes.
     assert rates[0] == pytest.approx(2 * rates[2])
@@ -200,7 +214,138 @@ def test_predict_without_contention_says_so(predict: Command) -> None:
 
 def test_predict_tells_what_it_assumes(predict: Command) -> None:
     _, out, _ = predict("8x4090", "--flows", "host:0 > gpu:0")
-    assert "taken not to limit: memory:numa:0, the catalogue has no memory bandwidth" in out
+    assert out.startswith("No flow is known to slow another one, and not all that they share is")
+    assert "at most 25.9 GB/s of 25.9 GB/s alone" in out
+    assert "taken not to limit: the memory of NUMA node 0, the catalogue has no memory" in out
+
+
+def test_predict_counts_work_of_cpus_in_its_own_unit(predict: Command, tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(encode(of_cpus()))
+    flows = "host:0 > core:0 via cpu, work=stream | host:0 > core:1 via cpu, work=chase"
+    document = json.loads(predict(str(path), "--flows", flows, "--json")[1])
+    stream, chase = document["flows"]
+    assert chase["rate_bytes_per_s"] is chase["solo_bytes_per_s"] is None
+    assert chase["rate_per_s"] > 0.0
+    assert document["aggregate_bytes_per_s"] == stream["rate_bytes_per_s"] == stream["rate_per_s"]
+    alone = predict(str(path), "--flows", "host:0 > core:0 via cpu, work=chase", "--json")
+    assert json.loads(alone[1])["aggregate_bytes_per_s"] is None
+
+
+def test_predict_of_cpus_names_a_cap_that_holds_a_flow_back(
+    predict: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(encode(of_cpus()))
+    flows = "host:0 > core:0 via cpu, work=stream, cap=1GB/s | host:0 > core:1 via cpu, work=chase"
+    _, out, _ = predict(str(path), "--flows", flows)
+    assert "1.00 GB/s of 1.00 GB/s alone\n        goes no faster by itself: its own cap" in out
+    assert "trust: no set of this calibration tells" in out
+
+
+def test_predict_of_cpus_that_come_later_stalls_only_while_they_meet(
+    predict: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(encode(of_cpus()))
+    flows = (
+        "host:0 > core:0 via cpu, work=stream, duration=1s | "
+        "host:0 > core:0 via cpu, work=stream, duration=1s, delay=2s"
+    )
+    document = json.loads(predict(str(path), "--flows", flows, "--json")[1])
+    assert [one["slowdown"] for one in document["flows"]] == [1.0, 1.0]
+    assert {one["rate_over"] for one in document["flows"]} == {"its own life"}
+
+
+def test_predict_tells_how_far_off_the_laws_were(predict: Command, tmp_path: Path) -> None:
+    def estimate(value: float) -> Estimate:
+        return Estimate(value=value, low=value, high=value, source=Source.MEASURED, n=9,
+                        evidence="timed")  # fmt: skip
+
+    share = FlowShare(
+        flow="host:0 -> core:0 via cpu", solo_per_s=estimate(2e9), shared_per_s=estimate(1e9),
+        slowdown_ratio=estimate(2.0), predicted_slowdown_ratio=1.5,
+    )  # fmt: skip
+    flow_set = FlowSetShare(
+        flows=(share, share), jain_ratio=estimate(1.0), max_min_ratio=estimate(1.0)
+    )
+    calibration = of_cpus()
+    (contention,) = calibration.contention
+    path = tmp_path / "calibration.json"
+    path.write_bytes(
+        encode(replaced(calibration, contention=(replaced(contention, sets=(flow_set,)),)))
+    )
+    _, out, _ = predict(str(path), "--flows", "host:0 > core:0 via cpu, work=stream")
+    assert "were off by 25.0% in the median (50.0% if none were expected)" in out
+
+
+@pytest.mark.parametrize(
+    ("flow", "message"),
+    [
+        ("host:0 > core:5 via cpu, work=stream", "no core:5; it has core:0 to core:1"),
+        ("host:5 > core:0 via cpu, work=stream", "no host:5; it has only host:0"),
+        ("host:0 > host:0 via cpu:3, work=stream", "more threads than the machine has CPUs, 2"),
+        ("host:0 > core:0 via cpu, work=stream, txn=64", "a CPU chooses no transaction size"),
+        ("host:0 > core:0 via cpu, work=gemm, cap=1G", "moves no bytes that cap could limit"),
+        ("host:0 > gpu:0 via cpu", "gpu:0 is neither"),
+    ],
+)
+def test_predict_of_cpus_refuses_what_bench_would(
+    predict: Command, tmp_path: Path, flow: str, message: str
+) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(encode(of_cpus()))
+    code, _, err = predict(str(path), "--flows", flow)
+    assert code == 2
+    assert message in err
+
+
+def test_predict_says_all_by_where_flows_lose_alike(predict: Command) -> None:
+    _, out, _ = predict("hgx-h100", "--flows", "host:0 > gpu:0 | host:0 > gpu:0")
+    assert out.startswith("2 of 2 flows are slowed; all by x2.00: cap or delay some, or find")
+
+
+def test_predict_of_flows_that_never_meet_finds_no_slowdown(predict: Command) -> None:
+    flows = "host:0 > gpu:0, size=1GiB | host:0 > gpu:0, size=1GiB, delay=10s"
+    for model in ("fluid", "transactions"):
+        _, out, _ = predict("hgx-h100", "--flows", flows, "--model", model)
+        assert out.startswith("No flow slows another one")
+        assert "with flow" not in out
+        assert "rates are means over the time that each flow takes" in out
+
+
+def test_predict_tells_many_flows_in_groups_slowest_first(predict: Command) -> None:
+    flows = " | ".join(
+        [f"h{host}/gpu:{gpu} > h{host + 8}/gpu:{gpu}" for host in range(4) for gpu in range(8)]
+        + ["h4/gpu:0 > h8/gpu:0"]
+    )
+    _, out, err = predict("16 x hgx-h100 : rail 400gb", "--flows", flows)
+    lines = out.splitlines()
+    assert lines[1] == "2 flows  h0/gpu:0 -> h8/gpu:0 via nic and more: flows 1, 33"
+    assert "31 flows  h0/gpu:1 -> h8/gpu:1 via nic and more: flows 2-32" in out
+    assert "flow 1: goes by nic:mlx5_0 of h0, rail 0, nic:mlx5_0 of h8" in out
+    assert len(lines) < 15
+    assert len(err) < 200
+
+
+def test_predict_of_nothing_names_it_visibly(predict: Command) -> None:
+    assert "'' does not exist" in predict("", "--flows", THREE)[2]
+
+
+@pytest.mark.parametrize(
+    ("flow", "can"),
+    [
+        ("host:0 > gpu:0", True),
+        ("nic:0 > host:0, txn=64KiB", True),
+        ("nic:0 > gpu:0", False),
+        ("nic:0 > host:0, cap=1G", False),
+        ("nvme:0 > host:0, txn=100", False),
+        ("host:0 > gpu:0, size=100", False),
+        ("h0/host:0 > h0/gpu:0", False),
+    ],
+)
+def test_next_step_is_bench_only_for_what_it_takes(flow: str, can: bool) -> None:
+    assert can_be_measured(parse_flow_set(flow).flows[0]) is can
 
 
 def test_predict_of_a_pod_goes_over_the_network(predict: Command) -> None:

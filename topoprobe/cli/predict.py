@@ -6,20 +6,24 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from topoprobe.cli.options import Quiet
 from topoprobe.cli.output import read_input
+from topoprobe.cli.predicted import (
+    prediction_document,
+    prediction_lines,
+    trust_lines,
+)
 from topoprobe.cli.terminal import note, write_lines
 from topoprobe.errors import InputError, ModelError, UsageError
-from topoprobe.measure.flows import FlowSet, Work, parse_flow_set
-from topoprobe.units import format_rate, format_seconds
+from topoprobe.measure.flows import Flow, FlowSet, parse_flow_set
 
 if TYPE_CHECKING:
     from topoprobe.model.fabric.machines import FlowFabric
-    from topoprobe.model.prediction import FlowPrediction, Prediction, Solver
+    from topoprobe.model.prediction import Solver
     from topoprobe.records.calibration import CalibrationDocument
     from topoprobe.records.machine import MachineDocument
 
@@ -29,12 +33,18 @@ _EPILOG = (
     "txn=128'\n\n"
     "  topoprobe predict calibration.json --flow 'gpu:0 > host:0 via ce, size=8GiB' "
     "--flow 'gpu:1 > host:0 via sm, size=8GiB, delay=50ms'\n\n"
-    "  topoprobe predict '128 x hgx-h100 : rail 400gb' --flows 'h0/gpu:0 > h3/gpu:0'"
+    "  topoprobe predict '128 x hgx-h100 : rail 400gb' --flows 'h0/gpu:0 > h3/gpu:0'\n\n"
+    "A rate is that of all flows at once. Where some have a size, a duration or a delay, it is the "
+    "mean over the time that the flow itself takes, of one without an end over the time beside "
+    "others; its slowdown is that of this mean, and it is done after its delay and its bytes, "
+    "without start-up. Flows by cpu need a calibration; their sizes are of buffers. A rate is 'at "
+    "most' where the flow crosses something of unknown capacity."
 )
 _MODELS = ("fluid", "transactions")
-_SLOWED_RATIO = 1.02
-# What CPUs do counts in its own unit, under the names that scripts know.
-_UNITS = {Work.GEMM: "flop_per_s", Work.CHASE: "per_s"}
+# Characters of a set that the line of what comes next repeats.
+_MOST_REPEATED = 400
+# Sizes that bench takes: whole pages, of files whole blocks.
+_PAGE_BYTES, _BLOCK_BYTES = 4096, 256 << 10
 
 
 def register(app: typer.Typer) -> None:
@@ -81,20 +91,23 @@ def run(
     if model not in _MODELS:
         raise UsageError(f"--model {model} is unknown; expected {' or '.join(_MODELS)}.")
     flow_set = parse_flow_set(" | ".join(flows))
-    fabric, solver = _fabric(machine, flow_set, model)
+    fabric, solver, trust = _fabric(machine, flow_set, model)
 
     from topoprobe.model.prediction import predict
 
     prediction = predict(fabric, flow_set, solver=solver)
     if as_json:
-        sys.stdout.write(json.dumps(_document(prediction, model), indent=1) + "\n")
+        document = prediction_document(prediction, flow_set, machine=machine, model=model)
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
         return
-    write_lines(_lines(prediction))
-    note(_next_command(machine, flow_set, model), quiet=quiet)
+    write_lines([*prediction_lines(prediction), *trust])
+    following = _next_command(machine, flow_set, model)
+    if following is not None:
+        note(following, quiet=quiet)
 
 
-def _fabric(name: str, flow_set: FlowSet, model: str) -> tuple[FlowFabric, Solver]:
-    """Return what the flows are asked of, and who answers."""
+def _fabric(name: str, flow_set: FlowSet, model: str) -> tuple[FlowFabric, Solver, tuple[str, ...]]:
+    """Return what the flows are asked of, who answers, and how far that can be trusted."""
     from topoprobe.cli.machines import read_machine
     from topoprobe.machine.view import Machine
     from topoprobe.model.fabric.cpu_fabric import CpuFabric
@@ -105,12 +118,12 @@ def _fabric(name: str, flow_set: FlowSet, model: str) -> tuple[FlowFabric, Solve
 
     if not Path(name).exists() and is_pod(name):
         pod = PodFabric(parse_pod(name), lambda each: Machine(read_machine([each])))
-        return pod, _solver(model)
+        return pod, _solver(model), ()
     document, calibration = _machine(name)
     machine = Machine(document)
     if any(flow.executor.kind == "cpu" for flow in flow_set.flows):
         laws = None if calibration is None else cpu_laws(calibration)
-        if laws is None:
+        if laws is None or calibration is None:
             raise ModelError(
                 f"{name} has no laws of what flows by cpu do to each other; give the calibration "
                 "of a machine that `topoprobe profile` or `bench --only cpu.contention` measured."
@@ -118,8 +131,8 @@ def _fabric(name: str, flow_set: FlowSet, model: str) -> tuple[FlowFabric, Solve
         if model != "fluid":
             raise UsageError(f"--model {model} knows no CPUs; leave it out.")
         cpus = CpuFabric(machine, laws, flow_set)
-        return cpus, cpus.solve
-    return MachineFabric(machine, calibration), _solver(model)
+        return cpus, cpus.solve, tuple(trust_lines(calibration))
+    return MachineFabric(machine, calibration), _solver(model), ()
 
 
 def _solver(model: str) -> Solver:
@@ -156,104 +169,33 @@ def _machine(name: str) -> tuple[MachineDocument, CalibrationDocument | None]:
     )
 
 
-def _next_command(machine: str, flow_set: FlowSet, model: str) -> str:
-    flows = shlex.quote(str(flow_set))
-    if any(flow.source.host is not None for flow in flow_set.flows):
-        other = "transactions" if model == "fluid" else "fluid"
-        return f"next: topoprobe predict {shlex.quote(machine)} --flows {flows} --model {other}"
-    return f"next: topoprobe bench --flows {flows}, on that machine, to measure it"
+def _next_command(machine: str, flow_set: FlowSet, model: str) -> str | None:
+    """Say what to run next; None where there is nothing that bench would not refuse."""
+    flows = f"--flows {shlex.quote(str(flow_set))}"
+    if len(flows) > _MOST_REPEATED:
+        flows = "with these flows"
+    if all(map(can_be_measured, flow_set.flows)):
+        return f"next: topoprobe bench {flows}, on that machine, to measure it"
+    if model == "fluid":
+        return f"next: topoprobe predict {shlex.quote(machine)} {flows} --model transactions"
+    return None
 
 
-def _document(prediction: Prediction, model: str) -> dict[str, Any]:
-    return {
-        "model": model,
-        "flows": [_flow_record(one) for one in prediction.flows],
-        "jain_ratio": prediction.jain_ratio,
-        "wire_jain_ratio": prediction.wire_jain_ratio,
-        "aggregate_bytes_per_s": prediction.aggregate_bytes_per_s,
-        "bottlenecks": [
-            {
-                "id": one.id,
-                "kind": str(one.kind),
-                "capacity_per_s": one.capacity_per_s,
-                "source": str(one.source),
-                "evidence": one.evidence,
-            }
-            for one in prediction.bottlenecks
-        ],
-        "unknown": [
-            {"subject": one.subject, "fact": one.fact, "reason": one.reason}
-            for one in prediction.assumptions
-        ],
-    }
-
-
-def _flow_record(one: FlowPrediction) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "src": str(one.flow.source),
-        "dst": str(one.flow.destination),
-        "executor": str(one.flow.executor),
-        "rate_bytes_per_s": one.rate_bytes_per_s,
-        "solo_bytes_per_s": one.solo_bytes_per_s,
-        "unit": _UNITS.get(one.flow.work, "bytes_per_s"),
-        "slowdown": one.slowdown_ratio,
-        "bottleneck": one.bottleneck,
-        "why": one.why,
-    }
-    if one.completion_s is not None:
-        record["completion_s"] = one.completion_s
-    return record
-
-
-def _lines(prediction: Prediction) -> list[str]:
-    lines = [_headline(prediction)]
-    for number, one in enumerate(prediction.flows, start=1):
-        change = f", x{one.slowdown_ratio:.2f} slower" if _is_slowed(one) else ""
-        ends = (
-            "" if one.completion_s is None else f", done after {format_seconds(one.completion_s)}"
+def can_be_measured(flow: Flow) -> bool:
+    """Tell whether bench measures a flow of this kind, by its text alone."""
+    kind, ends = flow.executor.kind, {flow.source.kind, flow.destination.kind}
+    if any(end.host is not None for end in (flow.source, flow.destination)):
+        return False
+    if kind == "nic":
+        is_plain = flow.size_bytes is flow.chunk_bytes is flow.cap_bytes_per_s is None
+        return ends == {"nic", "host"} and is_plain
+    if kind == "nvme":
+        return ends == {"nvme", "host"} and _are_whole(
+            _BLOCK_BYTES, flow.txn_bytes, flow.chunk_bytes
         )
-        lines += [
-            f"flow {number}  {one.flow}",
-            f"        {_rate(one, one.rate_bytes_per_s)} of {_rate(one, one.solo_bytes_per_s)} "
-            f"alone{change}{ends}",
-            f"        {one.why}",
-        ]
-    lines.append(_fairness(prediction))
-    evidence = dict.fromkeys((one.source, one.evidence) for one in prediction.bottlenecks)
-    lines += [f"{source} capacity: {text}" for source, text in evidence]
-    lines += [f"taken not to limit: {one.subject}, {one.reason}" for one in prediction.assumptions]
-    return lines
+    sizes = flow.size_bytes, flow.chunk_bytes
+    return ends <= {"host", "gpu", "core"} and _are_whole(_PAGE_BYTES, *sizes)
 
 
-def _fairness(prediction: Prediction) -> str:
-    kept = f"fairness of what each keeps: Jain {prediction.jain_ratio:.3f}"
-    if any(one.flow.executor.kind == "cpu" for one in prediction.flows):
-        return kept
-    return (
-        f"together {format_rate(prediction.aggregate_bytes_per_s)}; {kept}; of bytes on the wire: "
-        f"Jain {prediction.wire_jain_ratio:.3f}"
-    )
-
-
-def _rate(one: FlowPrediction, per_s: float) -> str:
-    from topoprobe.cli.measured import rate_text
-
-    return rate_text(str(one.flow), per_s)
-
-
-def _headline(prediction: Prediction) -> str:
-    slowed = [one for one in prediction.flows if _is_slowed(one)]
-    if not slowed:
-        return "No flow slows another one: each goes as fast as it would alone."
-    worst = max(slowed, key=lambda one: one.slowdown_ratio)
-    number = prediction.flows.index(worst) + 1
-    count = len(slowed)
-    return (
-        f"{count} of {len(prediction.flows)} flows are slowed; flow {number} most, by "
-        f"x{worst.slowdown_ratio:.2f}: cap or delay the others, or give it a way around "
-        f"{worst.bottleneck_words or 'what it shares'}."
-    )
-
-
-def _is_slowed(one: FlowPrediction) -> bool:
-    return one.slowdown_ratio > _SLOWED_RATIO
+def _are_whole(unit_bytes: int, *sizes: int | None) -> bool:
+    return not any(size % unit_bytes for size in sizes if size is not None)

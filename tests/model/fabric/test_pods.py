@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from tests.model.fabric.made_up import made_up
 from topoprobe.errors import InputError, ModelError
+from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import parse_flow_set
 from topoprobe.model.fabric.pod_grammar import Group, Network, Pod, is_pod, parse_pod
 from topoprobe.model.fabric.pods import PodFabric
 from topoprobe.model.prediction import predict
+from topoprobe.records.machine import Nic
 
 SMALL = "{2 socket: 2 switch: 2 gpu(h100), 2 nic(cx7)}"
 
@@ -64,6 +67,7 @@ def test_parse_pod_gives_back_what_was_written(
         ("", 1, "machines, as"),
         ("4 x hgx-h100", 13, "a network"),
         ("4 x hgx-h100 : ring", 16, "rail or flat"),
+        ("2 x socket: 2 gpu : flat", 13, "stands in braces"),
         ("4 x hgx-h100 : rail 0gb", 21, "a rate above zero"),
         ("4 x hgx-h100 : rail 400gb, spline", 28, "a spine"),
         ("4 x hgx-h100 : rail 400gb, spine 0:1", 28, "a spine"),
@@ -127,6 +131,33 @@ def test_spine_is_shared_by_what_changes_rails() -> None:
     assert rates(fabric, text.replace("gpu:1", "gpu:0")) == [48.0] * 4
     predicted = predict(fabric, parse_flow_set(text))
     assert "the links of rail 0 to the spine" in predicted.flows[0].why
+
+
+@pytest.mark.parametrize(
+    ("network", "flow", "route"),
+    [
+        ("rail", "h0/gpu:0 > h1/gpu:7", "nic:mlx5_0 of h0, rail 0, nic:mlx5_0 of h1"),
+        ("flat", "h0/gpu:0 > h1/gpu:0", "nic:mlx5_0 of h0, the one switch, nic:mlx5_0 of h1"),
+        ("rail, spine 2:1", "h0/gpu:0 > h1/gpu:1",
+         "nic:mlx5_0 of h0, rail 0, the spine, rail 1, nic:mlx5_3 of h1"),
+        ("rail", "h0/host:0 > h0/gpu:0", ""),
+    ],
+)  # fmt: skip
+def test_flow_between_hosts_names_its_route(network: str, flow: str, route: str) -> None:
+    fabric = pod(f"2 x hgx-h100 : {network}")
+    assert predict(fabric, parse_flow_set(flow)).flows[0].route == route
+
+
+def test_pod_whose_nics_tell_no_rate_is_refused() -> None:
+    def silent(name: str) -> Machine:
+        document = made_up(name).document
+        nodes = tuple(
+            replaced(node, ports=()) if isinstance(node, Nic) else node for node in document.nodes
+        )
+        return Machine(replaced(document, nodes=nodes))
+
+    with pytest.raises(InputError, match="No source tells the rate of a NIC of hgx-h100"):
+        PodFabric(parse_pod("2 x hgx-h100 : rail 400gb"), silent)
 
 
 def test_network_slower_than_its_nics_limits_them() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replaced
 
 from tests.model.fabric.made_up import made_up, rate_alone, way
 from topoprobe.errors import ModelError
+from topoprobe.machine.view import Machine
 from topoprobe.model.fabric.capacities import capacities_of
 from topoprobe.model.fabric.machines import MachineFabric
+from topoprobe.records.machine import Numa
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +126,40 @@ def test_way_of_smaller_transactions_has_more_headers(h100: MachineFabric) -> No
         ("host:0 -> host:1 via ce", "no GPU to move it"),
         ("host:0 -> gpu:0 via nic", "names no nic to move it"),
         ("gpu:0 -> gpu:0 via sm, work=gemm", "leave out work="),
+        ("nic:0 -> nic:1", "no memory at either end"),
+        ("gpu:0 -> host:0 via ce, txn=32", "copy engine chooses its transactions itself"),
+        ("gpu:0 -> host:0 via sm, txn=1GiB", "accesses 32, 64, 128, 256, 512 bytes"),
+        ("gpu:0 -> host:0 via ce, peer=there", "predictions know no peer"),
         ("h1/host:0 -> h1/gpu:0", "names host 1, and this is one machine"),
     ],
 )
 def test_way_of_what_cannot_be_is_refused(h100: MachineFabric, text: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         way(h100, text)
+
+
+def test_way_of_a_kernel_with_told_blocks_says_that_they_are_not_looked_at(
+    h100: MachineFabric,
+) -> None:
+    (one,) = way(h100, "gpu:0 -> gpu:1 via sm:1").assumed
+    assert "sm:1 is taken for a kernel with as many blocks as fill its way" in one.reason
+    assert way(h100, "gpu:0 -> gpu:1 via sm").assumed == ()
+
+
+def test_way_over_what_nobody_knows_is_an_upper_bound(h100: MachineFabric) -> None:
+    assert way(h100, "nvme:0 -> gpu:0").is_upper_bound
+    assert not way(h100, "host:0 -> gpu:0").is_upper_bound
+
+
+def test_refusal_lists_nodes_whose_numbers_have_gaps() -> None:
+    machine = made_up("2 socket: gpu(a100)").document
+    nodes = tuple(
+        replaced(node, os_index=2 * node.os_index + 1) if isinstance(node, Numa) else node
+        for node in machine.nodes
+    )
+    fabric = MachineFabric(Machine(replaced(machine, nodes=nodes)))
+    with pytest.raises(ModelError, match=r"no host:2; it has host:1, host:3\."):
+        way(fabric, "host:2 -> gpu:0")
 
 
 def test_way_without_any_known_capacity_is_refused() -> None:

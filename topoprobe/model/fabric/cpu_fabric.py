@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
-from topoprobe.measure.flows import Flow, FlowSet
+from topoprobe.measure.flows import Flow, FlowSet, Work
 from topoprobe.model.fabric.cpus import (
     CpuLaws,
     cpu_demands,
@@ -16,13 +17,17 @@ from topoprobe.model.fabric.cpus import (
     stalls,
 )
 from topoprobe.model.fabric.demand import Allocation, Demand
+from topoprobe.model.fabric.keys import unheeded
+from topoprobe.model.fabric.machines import resolve
 from topoprobe.model.fabric.resource import Resource
 from topoprobe.model.fabric.seats import cpu_seats
-from topoprobe.model.fabric.ways import PlacedFlow
+from topoprobe.model.fabric.ways import OWN_CAP, PlacedFlow
 from topoprobe.records.base import Missing
+from topoprobe.records.machine import Numa
 from topoprobe.units import format_rate
 
 _STALLED_RATIO = 1.005
+_AT_CAP_RATIO = 1e-6
 
 
 class CpuFabric:
@@ -49,27 +54,37 @@ class CpuFabric:
                 f"{others[0]} is by {others[0].executor} and others are by cpu; what these do to "
                 "each other has no law, so predict them as two sets."
             )
+        for flow in flow_set.flows:
+            _check(machine, flow)
         self._laws = laws
         self._seats = cpu_seats(machine, flow_set)
         self.resources: Mapping[str, Resource] = {
             one.id: one for one in cpu_resources(laws, self._seats)
         }
-        rates = [one.rate_bytes_per_s for one in settle(laws, self._seats)]
-        self._longer = stalls(laws, self._seats, rates)
-        self._loads = loads_bytes_per_s(self._seats, rates)
 
     def place(self, flow: Flow, flow_id: str) -> PlacedFlow:
-        """Return what a flow takes beside all others of the set; its id is its place there."""
+        """Return what a flow takes on CPUs of its own; its id is its place in the set."""
         index = int(flow_id)
-        demand = cpu_demands(self._laws, self._seats, self._longer)[index]
-        longer = self._longer[index]
-        reason = "that is its pace on a CPU of its own"
-        if longer > _STALLED_RATIO:
-            reason = (
-                f"its work takes {longer:.2f} times as long while other CPUs draw "
-                f"{format_rate(self._loads[index])} of memory"
+        (demand,) = cpu_demands(self._laws, [self._seats[index]])
+        return PlacedFlow(replace(demand, id=flow_id), assumed=tuple(unheeded(flow)))
+
+    def among(self, placed: Mapping[int, PlacedFlow]) -> Mapping[int, PlacedFlow]:
+        """Return what flows take where they stall each other, and why."""
+        seats = [self._seats[index] for index in placed]
+        rates = [one.rate_bytes_per_s for one in settle(self._laws, seats)]
+        longer = stalls(self._laws, seats, rates)
+        demands = cpu_demands(self._laws, seats, longer)
+        loads = loads_bytes_per_s(seats, rates)
+        return {
+            index: replace(
+                placed[index],
+                demand=replace(demand, id=str(index)),
+                cap_reason=_reason(seat.flow, rate, times, load),
             )
-        return PlacedFlow(demand, cap_reason=reason)
+            for index, seat, demand, rate, times, load in zip(
+                placed, seats, demands, rates, longer, loads, strict=True
+            )
+        }
 
     def solve(
         self, resources: Sequence[Resource], demands: Sequence[Demand]
@@ -99,3 +114,39 @@ class CpuFabric:
     def unknown(self, resource_id: str) -> Missing:
         """Return why a resource limits nothing."""
         return Missing(subject=resource_id, fact="capacity", reason="it was not measured")
+
+
+def _reason(flow: Flow, rate: float, longer: float, load: float) -> str:
+    """Say what holds a flow back where no CPU, memory or device that it shares does."""
+    cap = flow.cap_bytes_per_s
+    if cap is not None and rate >= cap * (1 - _AT_CAP_RATIO):
+        return OWN_CAP
+    if longer > _STALLED_RATIO:
+        return (
+            f"its work takes {longer:.2f} times as long while other CPUs draw {format_rate(load)} "
+            "of memory"
+        )
+    return "that is its pace on a CPU of its own"
+
+
+def _check(machine: Machine, flow: Flow) -> None:
+    """Refuse what bench would refuse: CPUs and memories that are not there, keys of no sense.
+
+    Raises
+    ------
+    ModelError
+        If there is any.
+    """
+    for end in (flow.source, flow.destination):
+        if end.kind not in ("host", "core"):
+            raise ModelError(
+                f"{flow}: a CPU moves bytes between host:N and core:N; {end} is neither."
+            )
+        resolve(machine, end)
+    num_cpus = sum(len(numa.cpus) for numa in machine.all(Numa))
+    if num_cpus and (flow.executor.count or 1) > num_cpus:
+        raise ModelError(f"{flow} has more threads than the machine has CPUs, {num_cpus}.")
+    if flow.txn_bytes is not None or flow.peer is not None:
+        raise ModelError(f"{flow}: a CPU chooses no transaction size and knows no peer.")
+    if flow.cap_bytes_per_s is not None and flow.work in (Work.GEMM, Work.CHASE):
+        raise ModelError(f"{flow}: {flow.work} moves no bytes that cap could limit.")

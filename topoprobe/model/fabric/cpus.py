@@ -228,8 +228,9 @@ def law_of(laws: CpuLaws, seat: Seat) -> WorkLaw:
     if law is None:
         known = ", ".join(laws.works) or "none"
         raise ModelError(
-            f"{seat.flow}: no law of {seat.flow.work} was fitted, only of {known}; run "
-            "`topoprobe bench --only cpu.contention` and calibrate."
+            f"{seat.flow}: no law of {seat.flow.work} was fitted, only of {known}; measure it "
+            f"beside another flow, as `topoprobe bench --flows '{seat.flow} | host:0 -> core:0 via "
+            "cpu' -o more.json`, and calibrate with more.json too."
         )
     return law
 

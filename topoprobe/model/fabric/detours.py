@@ -14,9 +14,8 @@ from topoprobe.measure.flows import End, Executor, Flow
 from topoprobe.model.fabric.demand import Way
 from topoprobe.model.fabric.machines import MachineFabric, resolve
 from topoprobe.model.fabric.names import called
-from topoprobe.records.machine import Gpu, LinkKind
-
-_DIRECT = (LinkKind.NVLINK, LinkKind.XGMI)
+from topoprobe.model.fabric.peers import is_direct
+from topoprobe.records.machine import Gpu
 
 
 def ways_between(fabric: MachineFabric, flow: Flow) -> tuple[Way, ...]:
@@ -44,7 +43,7 @@ def ways_between(fabric: MachineFabric, flow: Flow) -> tuple[Way, ...]:
     over = tuple(
         _over(fabric, flow, peer)
         for peer in in_pci_order(fabric.machine.all(Gpu))
-        if peer != target and _is_direct(fabric, peer, target.id)
+        if peer != target and is_direct(fabric.machine, peer.id, target.id)
     )
     return (Way("own path", own.along, own.beside), *over)
 
@@ -59,8 +58,3 @@ def _over(fabric: MachineFabric, flow: Flow, peer: Gpu) -> Way:
         (*first.along, *last.along),
         (*first.beside, *last.beside),
     )
-
-
-def _is_direct(fabric: MachineFabric, peer: Gpu, target: str) -> bool:
-    crossed = fabric.machine.resources_between(peer.id, target)
-    return bool(crossed) and all(one.kind in _DIRECT for one in crossed)

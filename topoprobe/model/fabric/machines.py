@@ -33,6 +33,9 @@ class FlowFabric(Protocol):
             If it names what is not there, or there is no way for it.
         """
 
+    def among(self, placed: Mapping[int, PlacedFlow]) -> Mapping[int, PlacedFlow]:
+        """Return flows as they are where only these run, by their place in the set."""
+
     def words(self, resource_id: str) -> str:
         """Return what people call a resource."""
 
@@ -86,6 +89,10 @@ class MachineFabric:
         )
         return placed_flow(self._site, Trip(flow_id, flow, source, destination))
 
+    def among(self, placed: Mapping[int, PlacedFlow]) -> Mapping[int, PlacedFlow]:
+        """Return the same flows: what one takes does not depend on others."""
+        return placed
+
     def words(self, resource_id: str) -> str:
         """Return what people call a resource."""
         return self.capacities.words.get(resource_id, resource_id)
@@ -123,4 +130,6 @@ def _existing(machine: Machine, end: End) -> str:
         return f"it has no {end.kind} at all"
     if len(names) == 1:
         return f"it has only {end.kind}:{names[0]}"
+    if end.kind in ("host", "core") and int(names[-1]) - int(names[0]) >= len(names):
+        return f"it has {', '.join(f'{end.kind}:{name}' for name in names)}"
     return f"it has {end.kind}:{names[0]} to {end.kind}:{names[-1]}"

@@ -16,6 +16,7 @@ from topoprobe.records.calibration import (
     LinkCalibration,
 )
 from topoprobe.records.machine import Link, LinkKind, Numa, Nvme, PciNode
+from topoprobe.units import format_interval
 
 
 def measured_resources(
@@ -111,7 +112,7 @@ def _with(known: Resource, rate: Estimate, units_per_byte: float = 1.0) -> Resou
         known,
         capacity_per_s=rate.value * units_per_byte,
         source=rate.source,
-        evidence=rate.evidence,
+        evidence=_evidence(rate),
     )
 
 
@@ -122,5 +123,12 @@ def _place(name: str, kind: str, rate: Estimate, part: float = 1.0) -> Resource:
         capacity_per_s=rate.value * part,
         sharing=BYTE_FAIR,
         source=rate.source,
-        evidence=rate.evidence,
+        evidence=_evidence(rate),
     )
+
+
+def _evidence(rate: Estimate) -> str:
+    """Say where a figure comes from, with its interval."""
+    if not rate.has_interval or rate.low == rate.high:
+        return rate.evidence
+    return f"{rate.evidence} (95%: {format_interval(rate.low, rate.high, 'bytes_per_s')})"

@@ -31,6 +31,8 @@ NVLINK_HEADER_BYTES = 16
 
 LAST_FRAMED = 5
 _LAST_EARLY = 4
+# Gen4 x16 carries 31.5 GB/s; wider or faster slots of GPUs are of later generations.
+_MOST_EARLY_BYTES_PER_S = 32e9
 
 
 def pcie_payload_bytes(machine: Machine, ways: Iterable[str], mover: PciNode) -> int:
@@ -78,8 +80,13 @@ def request_bytes(mover: PciNode) -> int:
 
 
 def _is_early(link: Link) -> bool:
+    """Tell whether a GPU's link is of an early generation, by its rate where only that is told."""
     generation = _generation(link)
-    return generation is not None and generation <= _LAST_EARLY
+    if generation is not None:
+        return generation <= _LAST_EARLY
+    capability = link.nominal or link.current
+    rate = None if capability is None else capability.bandwidth_bytes_per_s
+    return rate is not None and rate < _MOST_EARLY_BYTES_PER_S
 
 
 def _generation(link: Link) -> int | None:

@@ -113,7 +113,12 @@ def _network(text: str, position: int) -> Network:
     found = _NETWORK.match(text, position)
     kind = found["kind"].lower() if found is not None else ""
     if found is None or kind not in ("rail", "flat"):
-        _fail(text, position, "rail or flat")
+        _fail(
+            text,
+            position,
+            "rail or flat (a made-up machine's text stands in braces: "
+            "2 x {socket: 2 gpu, nic(cx7)} : flat)",
+        )
     rate = None
     if found["rate"] is not None:
         rate = _rate(text, found) * _BITS[found["unit"].lower()]

@@ -11,12 +11,12 @@ from topoprobe.machine.nearness import nearest_nics
 from topoprobe.machine.view import Machine
 from topoprobe.measure.ends import in_pci_order
 from topoprobe.measure.flows import End, Executor, Flow
-from topoprobe.model.fabric.demand import Demand, Use
+from topoprobe.model.fabric.demand import Use
 from topoprobe.model.fabric.machines import MachineFabric, resolve
 from topoprobe.model.fabric.places import NETWORK_RATIO
 from topoprobe.model.fabric.pod_grammar import Network, Pod
 from topoprobe.model.fabric.resource import BYTE_FAIR, Resource
-from topoprobe.model.fabric.ways import PlacedFlow
+from topoprobe.model.fabric.ways import PlacedFlow, joined
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa
 
@@ -88,6 +88,10 @@ class PodFabric:
             raise ModelError(f"{flow} goes to another host, which only a nic does; leave out via.")
         return self._between(flow, flow_id, source, destination)
 
+    def among(self, placed: Mapping[int, PlacedFlow]) -> Mapping[int, PlacedFlow]:
+        """Return the same flows: what one takes does not depend on others."""
+        return placed
+
     def words(self, resource_id: str) -> str:
         """Return what people call a resource."""
         host, _, name = resource_id.partition("/")
@@ -147,7 +151,20 @@ class PodFabric:
             )
         first = _leg(hosts[0], flow, flow_id, out, leaves=True)
         last = _leg(hosts[1], flow, flow_id, into, leaves=False)
-        return _joined(_prefixed(first, source), over, _prefixed(last, destination))
+        whole = joined(_prefixed(first, source), _prefixed(last, destination), over)
+        return replace(whole, route=self._route((source, out), (destination, into)))
+
+    def _route(self, leaves: tuple[int, int], arrives: tuple[int, int]) -> str:
+        """Name the NICs of a flow between hosts, each a host and a rail, and what is between."""
+        first, last = (
+            f"nic:{self._hosts[host].nics[rail].name} of h{host}"
+            for host, rail in (leaves, arrives)
+        )
+        if self._network.kind == "flat":
+            return f"{first}, the one switch, {last}"
+        if leaves[1] == arrives[1]:
+            return f"{first}, rail {leaves[1]}, {last}"
+        return f"{first}, rail {leaves[1]}, the spine, rail {arrives[1]}, {last}"
 
 
 def replace_subject(missing: Missing, subject: str) -> Missing:
@@ -160,6 +177,11 @@ def _host(name: str, machine: Machine, network: Network) -> _Host:
     fastest = max((_told(nic) or 0.0 for nic in nics), default=0.0)
     wanted = network.rate_bits_per_s or fastest
     taking_part = tuple(nic for nic in nics if (_told(nic) or 0.0) >= wanted)
+    if not fastest:
+        raise InputError(
+            f"No source tells the rate of a NIC of {name}; expected machines whose NICs are known "
+            "to carry something."
+        )
     if not taking_part:
         raise InputError(
             f"{name} has no NIC that carries {wanted / 1e9:g} Gb/s; its fastest one carries "
@@ -224,16 +246,10 @@ def _prefixed(placed: PlacedFlow, host: int) -> PlacedFlow:
         placed,
         demand=replace(demand, along=of_host(demand.along), beside=of_host(demand.beside)),
         unknown=tuple(f"h{host}/{name}" for name in placed.unknown),
+        assumed=tuple(
+            Missing(
+                subject=f"h{host}/{one.subject}", fact=one.fact, reason=f"h{host}: {one.reason}"
+            )
+            for one in placed.assumed
+        ),
     )
-
-
-def _joined(first: PlacedFlow, over: tuple[Use, ...], last: PlacedFlow) -> PlacedFlow:
-    one, other = first.demand, last.demand
-    demand = Demand(
-        id=one.id,
-        along=(*one.along, *over, *other.along),
-        beside=(*one.beside, *other.beside),
-        txn_bytes=min(one.txn_bytes, other.txn_bytes),
-        cap_bytes_per_s=min(one.cap_bytes_per_s, other.cap_bytes_per_s),
-    )
-    return PlacedFlow(demand, (*first.unknown, *last.unknown), first.cap_reason)

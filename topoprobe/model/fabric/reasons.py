@@ -14,7 +14,7 @@ from topoprobe.units import format_rate
 
 def reason(
     fabric: FlowFabric,
-    placed: Sequence[PlacedFlow],
+    placed: Mapping[int, PlacedFlow],
     index: int,
     allocation: Allocation,
 ) -> str:
@@ -23,8 +23,8 @@ def reason(
     Parameters
     ----------
     fabric : FlowFabric
-    placed : sequence of PlacedFlow
-        All flows of the set.
+    placed : mapping of int to PlacedFlow
+        All flows that run, by their place in the set.
     index : int
         The one in question.
     allocation : Allocation
@@ -32,7 +32,7 @@ def reason(
     """
     flow = placed[index]
     if allocation.bottleneck is None:
-        return f"goes no faster by itself: {flow.cap_reason or 'its cap'}"
+        return flow.cap_reason
     resource = fabric.resources[allocation.bottleneck]
     words = fabric.words(resource.id)
     if resource.kind != "core":
@@ -40,12 +40,12 @@ def reason(
     takes = units_per_byte(flow.demand)[resource.id]
     others = [
         number
-        for number, other in enumerate(placed)
+        for number, other in placed.items()
         if number != index and resource.id in units_per_byte(other.demand)
     ]
     if not others:
         if resource.kind == "core":
-            return f"alone on {words}, busy all the time: {flow.cap_reason}"
+            return f"alone on {words}, busy all the time; {flow.cap_reason}"
         return f"alone on {words}, {_payload(resource, flow.demand, takes)}"
     names = listed([f"flow {number + 1}" for number in others])
     return f"shares {words} with {names}, {_law(resource, [placed[n] for n in (index, *others)])}"

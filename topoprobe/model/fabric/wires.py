@@ -8,6 +8,7 @@ from typing import Literal
 
 from topoprobe.machine.pcie import describe
 from topoprobe.machine.view import Machine
+from topoprobe.model.catalogue.devices import find_by_driver_name
 from topoprobe.model.catalogue.processors import NominalProcessor, find_processor
 from topoprobe.model.fabric.described import Described
 from topoprobe.model.fabric.names import called
@@ -37,11 +38,16 @@ C2C_RATIO_TO_GPU, C2C_RATIO_FROM_GPU = 0.946, 0.866
 
 # Copies by engine reached, of the nominal rate of a GPU's NVLinks, by compute capability.
 _NVLINK_COPIES = {
+    "6": (0.92, "18.3 of 20 GB/s [dell-v100]"),
+    "7": (0.96, "47.9 of 50 GB/s [dell-v100]"),
     "8": (0.92, "276 of 300 GB/s [nvbandwidth-readme]"),
     "9": (0.83, "374 of 450 GB/s [nccl-1264]"),
     "10": (0.86, "776 of 900 GB/s [oci-gb300]"),
 }
-_OTHER_NVLINK = (0.87, "the mean of three generations, for nobody published this one's")
+_OTHER_NVLINK = (
+    0.87,
+    "the mean of an A100's, an H100's and a GB300's, for nobody published this one's",
+)
 
 _NAMES = {
     LinkKind.NVLINK: "NVLink", LinkKind.XGMI: "xGMI link", LinkKind.C2C: "C2C link",
@@ -84,13 +90,24 @@ def _direct(machine: Machine, link: Link, direction: _Direction) -> Described:
     ends = (link.a, link.b) if direction == "a_to_b" else (link.b, link.a)
     source, destination = (called(machine, end) for end in ends)
     words = f"{_name(link)} from {source} to {destination}"
-    rate = _rate(link)
+    rate, told = _direct_rate(machine, link)
     if rate is None:
         return Described(f"{link.wire}:{direction}", words, None, "no source tells its rate")
     ratio, reason = _reached(machine, link, ends[1])
-    return _known(
-        link, direction, words, rate * ratio, f"{format_rate(rate)} nominal x {ratio:.3f}: {reason}"
-    )
+    evidence = f"{format_rate(rate)} nominal{told} x {ratio:.3f}: {reason}"
+    return _known(link, direction, words, rate * ratio, evidence)
+
+
+def _direct_rate(machine: Machine, link: Link) -> tuple[float | None, str]:
+    """Return a direct link's nominal rate, of its product where no source tells, and whose."""
+    rate = _rate(link)
+    if rate is not None or link.kind not in (LinkKind.NVLINK, LinkKind.XGMI):
+        return rate, ""
+    gpus = (node for end in (link.a, link.b) if isinstance(node := machine.node(end), Gpu))
+    device = next((d for gpu in gpus if (d := find_by_driver_name(gpu.model or gpu.name))), None)
+    if device is None or device.peer_links is None:
+        return None, ""
+    return link.count * device.peer_links.bytes_per_s.value, f" of {device.title}"
 
 
 def _reached(machine: Machine, link: Link, destination: str) -> tuple[float, str]:
@@ -101,7 +118,8 @@ def _reached(machine: Machine, link: Link, destination: str) -> tuple[float, str
         )
         major = (gpu.compute_capability or "").partition(".")[0] if gpu is not None else ""
         copies, reason = _NVLINK_COPIES.get(major, _OTHER_NVLINK)
-        return copies * (1 + NVLINK_HEADER_BYTES / NVLINK_PAYLOAD_BYTES), f"copies reach {reason}"
+        header = NVLINK_HEADER_BYTES / NVLINK_PAYLOAD_BYTES
+        return copies * (1 + header), f"copies reach {reason}, and {header:.1%} of headers more"
     if link.kind is LinkKind.C2C:
         is_into = isinstance(machine.node(destination), Gpu)
         return (C2C_RATIO_TO_GPU if is_into else C2C_RATIO_FROM_GPU), "a GB300 [oci-gb300]"

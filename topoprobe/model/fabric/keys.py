@@ -1,0 +1,53 @@
+"""Which keys of a flow its executor heeds: what a prediction refuses, and what it passes over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from topoprobe.errors import ModelError
+from topoprobe.measure.flows import Flow
+from topoprobe.records.base import Missing
+
+KERNEL_ACCESS_BYTES = (32, 64, 128, 256, 512)
+"""What a copying kernel accesses at once: 2 to 32 lanes of a warp, 16 bytes each."""
+
+
+def check_keys(flow: Flow) -> None:
+    """Check the keys of a flow that no CPU moves.
+
+    Raises
+    ------
+    ModelError
+        If its executor cannot do what one asks for.
+    """
+    kind, txn_bytes = flow.executor.kind, flow.txn_bytes
+    if txn_bytes is not None and kind == "ce":
+        raise ModelError(
+            f"{flow}: a copy engine chooses its transactions itself; leave out txn, or use via sm."
+        )
+    if txn_bytes is not None and kind == "sm" and txn_bytes not in KERNEL_ACCESS_BYTES:
+        sizes = ", ".join(map(str, KERNEL_ACCESS_BYTES))
+        raise ModelError(f"{flow}: a kernel accesses {sizes} bytes at once; choose one for txn.")
+    if flow.peer is not None:
+        raise ModelError(
+            f"{flow}: predictions know no peer; leave it out, or describe a pod, as "
+            "'2 x hgx-h100 : rail 400gb'."
+        )
+
+
+def unheeded(flow: Flow) -> Iterator[Missing]:
+    """Yield what a flow asks for and no law looks at."""
+    if flow.executor.count is not None and flow.executor.kind == "sm":
+        yield Missing(
+            subject=str(flow),
+            fact="blocks",
+            reason=f"{flow.executor} is taken for a kernel with as many blocks as fill its way; "
+            "fewer may be slower",
+        )
+    if flow.executor.kind == "cpu" and flow.size_bytes is not None:
+        yield Missing(
+            subject=str(flow),
+            fact="size",
+            reason="the size of a flow by cpu is that of buffers that it goes through over and "
+            "over, so it has no end of its own",
+        )
