@@ -284,7 +284,10 @@ def test_predict_tells_how_far_off_the_laws_were(predict: Command, tmp_path: Pat
     [
         ("host:0 > core:5 via cpu, work=stream", "no core:5; it has core:0 to core:1"),
         ("host:5 > core:0 via cpu, work=stream", "no host:5; it has only host:0"),
-        ("host:0 > host:0 via cpu:3, work=stream", "more threads than the machine has CPUs, 2"),
+        (
+            "host:0 > host:0 via cpu:3, work=stream",
+            "asks for 3 threads and host:0 has 2 CPUs; give cpu:2",
+        ),
         ("host:0 > core:0 via cpu, work=stream, txn=64", "a CPU chooses no transaction size"),
         ("host:0 > core:0 via cpu, work=gemm, cap=1G", "moves no bytes that cap could limit"),
         ("host:0 > gpu:0 via cpu", "gpu:0 is neither"),
@@ -326,6 +329,37 @@ def test_predict_tells_many_flows_in_groups_slowest_first(predict: Command) -> N
     assert "flow 1: goes by nic:mlx5_0 of h0, rail 0, nic:mlx5_0 of h8" in out
     assert len(lines) < 15
     assert len(err) < 200
+
+
+def test_predict_of_many_unlike_flows_tells_the_slowest_and_counts_the_rest(
+    predict: Command,
+) -> None:
+    flows = " | ".join(f"host:0 > gpu:{n % 8}, size={n + 1}MiB, delay={n + 1}ms" for n in range(40))
+    _, out, _ = predict("hgx-h100", "--flows", flows)
+    assert "more, slowed less: --json has them" in out
+    assert len(out.splitlines()) < 60
+
+
+def test_predict_of_cpus_tells_stalls_beside_turns(predict: Command, tmp_path: Path) -> None:
+    calibration = of_cpus()
+    (contention,) = calibration.contention
+    disk = CpuWork(
+        work="disk", solo_per_s=replaced(contention.cpu_works[0].solo_per_s, value=2e9),
+        memory_bytes_per_unit=1.0, wait_ratio=contention.cpu_works[0].stall_ratio,
+        core_ratio=replaced(contention.cpu_works[0].solo_per_s, value=0.1),
+    )  # fmt: skip
+    works = (*contention.cpu_works, disk)
+    path = tmp_path / "calibration.json"
+    path.write_bytes(
+        encode(replaced(calibration, contention=(replaced(contention, cpu_works=works),)))
+    )
+    flows = " | ".join(
+        f"host:0 > core:{core} via cpu, work={work}"
+        for core, work in ((0, "stream"), (0, "gemm"), (1, "chase"), (1, "disk"))
+    )
+    _, out, _ = predict(str(path), "--flows", flows)
+    assert "shares CPU 0 with flow 2, as much time for each; its work takes" in out
+    assert "it waits for its turn behind 1 flow on its CPU" in out
 
 
 def test_predict_of_nothing_names_it_visibly(predict: Command) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from topoprobe.machine.wording import listed
+from topoprobe.machine.wording import count, listed
 from topoprobe.measure.flows import FlowSet
 from topoprobe.units import format_flops, format_rate, format_seconds
 
@@ -90,8 +90,11 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     """Return what people read: who is slowed first, what is taken for granted last."""
     lines = [_headline(prediction)]
     groups = _groups(prediction.flows)
-    for numbers in groups:
+    for numbers in groups[:_MOST_IN_FULL]:
         lines += _flow_lines(prediction.flows, numbers)
+    rest = sum(len(numbers) for numbers in groups[_MOST_IN_FULL:])
+    if rest:
+        lines.append(f"{count(rest, 'flow')} more, slowed less: --json has them")
     lines += _timing(prediction)
     lines += _sums(prediction)
     evidence = dict.fromkeys(
@@ -219,7 +222,7 @@ def _headline(prediction: Prediction) -> str:
         most = f"flow {prediction.flows.index(worst) + 1} most, by {by}"
     kinds = {one.id: one.kind for one in prediction.bottlenecks}
     if worst.bottleneck is None:
-        advice = "run what draws the same memory at another time, or near another one"
+        advice = "run what draws the same memory, or has the same CPU, at another time or place"
     elif kinds[worst.bottleneck] == "core":
         advice = "give each a CPU of its own"
     else:

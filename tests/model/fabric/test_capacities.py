@@ -144,3 +144,18 @@ def test_processors_are_found_by_the_names_that_drivers_print() -> None:
     assert found == names
     assert find_processor("CPU package 0") is None
     assert all(one.memory_evidence and one.inter_socket_evidence for one in PROCESSORS)
+
+
+def test_capacity_that_was_measured_tells_its_interval() -> None:
+    machine = made_up("socket: gpu(a100)")
+    (link,) = (one for one in machine.document.links if one.b.startswith("gpu"))
+    rate = Estimate(
+        value=24e9, low=23e9, high=25e9, source=Source.MEASURED, n=9, evidence="timed copies"
+    )
+    calibration = CalibrationDocument(
+        tool=Tool(tool_version="1"),
+        machine=machine.document,
+        links=(LinkCalibration(link=link.id, a_to_b_bytes_per_s=rate),),
+    )
+    known = capacities_of(machine, calibration).resources[f"{link.wire}:a_to_b"]
+    assert known.evidence == "timed copies (95%: 23.0 to 25.0 GB/s)"

@@ -18,6 +18,8 @@ from topoprobe.records.machine import Capability, Gpu, LinkKind
 
 NDV4 = Path(__file__).parents[2] / "data" / "machines" / "azure-ndv4.nccl.xml"
 
+MI300A = "AMD Instinct MI300A"
+
 
 @dataclass(frozen=True)
 class Told:
@@ -84,6 +86,16 @@ def test_way_of_gpus_whose_nvlinks_no_source_shows_says_so() -> None:
     assert [one.fact for one in placed.assumed] == ["num_nvlinks"]
     assert "no source shows the NVLinks of gpu:0 and gpu:1" in placed.assumed[0].reason
     assert not placed.is_upper_bound  # over NVLinks it is faster
+
+
+def test_copy_to_a_gpu_that_is_one_chip_with_its_cpu_says_that_pcie_is_taken() -> None:
+    document = made_up("socket: gpu(mi300x)").document
+    nodes = tuple(
+        msgspec.structs.replace(node, name=MI300A, model=MI300A) if isinstance(node, Gpu) else node
+        for node in document.nodes
+    )
+    fabric = MachineFabric(Machine(msgspec.structs.replace(document, nodes=nodes)))
+    assert facts(fabric, "host:0 -> gpu:0") == ["shared_memory"]
 
 
 def test_gpus_that_nothing_speaks_against_are_peers() -> None:

@@ -125,7 +125,7 @@ def test_way_of_smaller_transactions_has_more_headers(h100: MachineFabric) -> No
         ("nic:ib9 -> gpu:0", "no nic:ib9; it has nic:mlx5_0 to"),
         ("host:0 -> host:1 via ce", "no GPU to move it"),
         ("host:0 -> gpu:0 via nic", "names no nic to move it"),
-        ("gpu:0 -> gpu:0 via sm, work=gemm", "leave out work="),
+        ("gpu:0 -> gpu:0 via sm, work=gemm", "bench measures gemm; leave out work="),
         ("nic:0 -> nic:1", "no memory at either end"),
         ("gpu:0 -> host:0 via ce, txn=32", "copy engine chooses its transactions itself"),
         ("gpu:0 -> host:0 via sm, txn=1GiB", "accesses 32, 64, 128, 256, 512 bytes"),

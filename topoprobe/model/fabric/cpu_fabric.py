@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
+from topoprobe.machine.wording import count
 from topoprobe.measure.flows import Flow, FlowSet, Work
 from topoprobe.model.fabric.cpus import (
     CpuLaws,
     cpu_demands,
     cpu_resources,
+    law_of,
     loads_bytes_per_s,
+    num_busy_beside,
     settle,
     stalls,
 )
@@ -20,7 +23,7 @@ from topoprobe.model.fabric.demand import Allocation, Demand
 from topoprobe.model.fabric.keys import unheeded
 from topoprobe.model.fabric.machines import resolve
 from topoprobe.model.fabric.resource import Resource
-from topoprobe.model.fabric.seats import cpu_seats
+from topoprobe.model.fabric.seats import Seat, cpu_seats
 from topoprobe.model.fabric.ways import OWN_CAP, PlacedFlow
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Numa
@@ -78,12 +81,10 @@ class CpuFabric:
         return {
             index: replace(
                 placed[index],
-                demand=replace(demand, id=str(index)),
-                cap_reason=_reason(seat.flow, rate, times, load),
+                demand=replace(demands[place], id=str(index)),
+                cap_reason=self._reason(seats, place, rates[place], longer[place], loads[place]),
             )
-            for index, seat, demand, rate, times, load in zip(
-                placed, seats, demands, rates, longer, loads, strict=True
-            )
+            for place, index in enumerate(placed)
         }
 
     def solve(
@@ -115,18 +116,23 @@ class CpuFabric:
         """Return why a resource limits nothing."""
         return Missing(subject=resource_id, fact="capacity", reason="it was not measured")
 
-
-def _reason(flow: Flow, rate: float, longer: float, load: float) -> str:
-    """Say what holds a flow back where no CPU, memory or device that it shares does."""
-    cap = flow.cap_bytes_per_s
-    if cap is not None and rate >= cap * (1 - _AT_CAP_RATIO):
-        return OWN_CAP
-    if longer > _STALLED_RATIO:
-        return (
-            f"its work takes {longer:.2f} times as long while other CPUs draw {format_rate(load)} "
-            "of memory"
-        )
-    return "that is its pace on a CPU of its own"
+    def _reason(
+        self, seats: Sequence[Seat], place: int, rate: float, longer: float, load: float
+    ) -> str:
+        """Say what holds a flow back that is no resource; nothing where nothing does."""
+        cap = seats[place].flow.cap_bytes_per_s
+        if cap is not None and rate >= cap * (1 - _AT_CAP_RATIO):
+            return OWN_CAP
+        parts = []
+        if longer > _STALLED_RATIO:
+            parts.append(
+                f"its work takes {longer:.2f} times as long while other CPUs draw "
+                f"{format_rate(load)} of memory"
+            )
+        num_busy = num_busy_beside(seats, place)
+        if num_busy and law_of(self._laws, seats[place]).wait_ratio:
+            parts.append(f"it waits for its turn behind {count(num_busy, 'flow')} on its CPU")
+        return "; ".join(parts)
 
 
 def _check(machine: Machine, flow: Flow) -> None:
@@ -143,10 +149,22 @@ def _check(machine: Machine, flow: Flow) -> None:
                 f"{flow}: a CPU moves bytes between host:N and core:N; {end} is neither."
             )
         resolve(machine, end)
-    num_cpus = sum(len(numa.cpus) for numa in machine.all(Numa))
-    if num_cpus and (flow.executor.count or 1) > num_cpus:
-        raise ModelError(f"{flow} has more threads than the machine has CPUs, {num_cpus}.")
+    _check_threads(machine, flow)
     if flow.txn_bytes is not None or flow.peer is not None:
         raise ModelError(f"{flow}: a CPU chooses no transaction size and knows no peer.")
     if flow.cap_bytes_per_s is not None and flow.work in (Work.GEMM, Work.CHASE):
         raise ModelError(f"{flow}: {flow.work} moves no bytes that cap could limit.")
+
+
+def _check_threads(machine: Machine, flow: Flow) -> None:
+    """Refuse more threads than there are CPUs near the memory that they write, as bench does."""
+    if any(end.kind == "core" for end in (flow.source, flow.destination)):
+        return  # whoever names a core wants its threads there
+    node = resolve(machine, flow.destination)
+    num_cpus = len(node.cpus) if isinstance(node, Numa) else 0
+    num_threads = flow.executor.count or 1
+    if num_cpus and num_threads > num_cpus:
+        raise ModelError(
+            f"{flow}: {flow.executor} asks for {num_threads} threads and {flow.destination} has "
+            f"{count(num_cpus, 'CPU')}; give cpu:{num_cpus} at most."
+        )

@@ -239,7 +239,7 @@ def _demand(laws: CpuLaws, seats: Sequence[Seat], index: int, stall: float) -> D
     seat = seats[index]
     law, num_threads = law_of(laws, seat), len(seat.cpus)
     solo_per_s = law.solo_per_s * num_threads
-    cap_per_s = solo_per_s / (stall * (1.0 + law.wait_ratio * _num_busy_beside(seats, index)))
+    cap_per_s = solo_per_s / (stall * (1.0 + law.wait_ratio * num_busy_beside(seats, index)))
     if seat.flow.cap_bytes_per_s is not None:
         cap_per_s = min(cap_per_s, seat.flow.cap_bytes_per_s)
     beside = [Use(memory, num_bytes) for memory, num_bytes in seat.memories.items()]
@@ -252,8 +252,8 @@ def _demand(laws: CpuLaws, seats: Sequence[Seat], index: int, stall: float) -> D
     return Demand(str(index), (), tuple(beside), cap_bytes_per_s=cap_per_s)
 
 
-def _num_busy_beside(seats: Sequence[Seat], index: int) -> int:
-    """Count the flows that are busy on a flow's first CPU."""
+def num_busy_beside(seats: Sequence[Seat], index: int) -> int:
+    """Count the other flows that are busy on a flow's first CPU."""
     cpu = seats[index].cpus[0]
     return sum(
         seat.flow.work not in SLEEPING and cpu in seat.cpus

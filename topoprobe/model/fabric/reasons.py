@@ -32,7 +32,7 @@ def reason(
     """
     flow = placed[index]
     if allocation.bottleneck is None:
-        return flow.cap_reason
+        return flow.cap_reason or "nothing holds it back but its own pace"
     resource = fabric.resources[allocation.bottleneck]
     words = fabric.words(resource.id)
     if resource.kind != "core":
@@ -43,12 +43,14 @@ def reason(
         for number, other in placed.items()
         if number != index and resource.id in units_per_byte(other.demand)
     ]
+    also = f"; {flow.cap_reason}" if resource.kind == "core" and flow.cap_reason else ""
     if not others:
         if resource.kind == "core":
-            return f"alone on {words}, busy all the time; {flow.cap_reason}"
+            return f"alone on {words}, busy all the time{also}"
         return f"alone on {words}, {_payload(resource, flow.demand, takes)}"
     names = listed([f"flow {number + 1}" for number in others])
-    return f"shares {words} with {names}, {_law(resource, [placed[n] for n in (index, *others)])}"
+    law = _law(resource, [placed[number] for number in (index, *others)])
+    return f"shares {words} with {names}, {law}{also}"
 
 
 def units_per_byte(demand: Demand) -> Mapping[str, float]:

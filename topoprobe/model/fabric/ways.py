@@ -187,8 +187,8 @@ def _transfer(site: Site, trip: Trip, mover: PciNode, is_read: bool) -> Transfer
     """Return a flow's packets: as large as may be, unless its transactions are smaller."""
     if trip.flow.work is not Work.MEMCPY:
         raise ModelError(
-            f"{trip.flow.executor} copies, and {trip.flow} asks for {trip.flow.work}; leave out "
-            "work=."
+            f"{trip.flow}: only copies by {trip.flow.executor} are predicted, and bench measures "
+            f"{trip.flow.work}; leave out work=."
         )
     links = links_between(site.machine, trip.source.id, trip.destination.id)
     most = (
