@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,25 @@ def test_full_stdout_is_one_sentence(arguments: list[str]) -> None:
         "topoprobe: stdout cannot be written: No space left on device; send it somewhere else."
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("shares_stderr", [False, True])
+@pytest.mark.parametrize("arguments", [["schema", "run"], ["scan"], ["--help"]], ids=" ".join)
+def test_reader_that_goes_away_is_no_failure(arguments: list[str], shares_stderr: bool) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-u", "-m", "topoprobe", *arguments],
+        cwd=ROOT,
+        stdout=writing,
+        stderr=writing if shares_stderr else subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(writing)
+    assert done.returncode == 0
+    assert not done.stderr
 
 
 def test_schema_does_not_overwrite_without_force(tmp_path: Path) -> None:

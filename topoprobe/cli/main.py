@@ -78,6 +78,12 @@ def main() -> None:
     except TopoprobeError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        # The command line's library ends with 1 where the reader went away.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        forget_stdout()
+        sys.exit(0)
     except KeyboardInterrupt:
         _complain("interrupted.")
         sys.exit(130)
