@@ -112,9 +112,10 @@ def test_bench_list_json_has_the_published_shape(bench: Bench) -> None:
 def test_bench_list_says_why_something_cannot_run(
     bench: Bench, offered: Callable[..., None]
 ) -> None:
-    offered(Small(reason="This machine has no wire."))
+    offered(Small("a", reason="no wire"), Small("b"), Small("c", reason="no wire"))
     _, out, _ = bench("--list")
-    assert "not here: This machine has no wire." in out
+    assert [line.split(" ")[0] for line in out.splitlines()] == ["b", "", "Not", "a", "c"]
+    assert "\n\nNot here, no wire:\n" in out
 
 
 def test_bench_dry_run_measures_nothing(bench: Bench, offered: Callable[..., None]) -> None:

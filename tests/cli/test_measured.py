@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from topoprobe.cli.measured import result_lines
@@ -81,6 +82,33 @@ def test_flows_that_were_measured_alone_only_are_told() -> None:
     document = document_of([series("contention.solo", SET.split(" | ")[0], "", 0, [10e9] * 5)])
     told = "host:0 -> core:0 via cpu: 10.0 GB/s alone; nothing together, see below"
     assert told in result_lines(document)
+
+
+def test_experiments_that_fared_alike_are_told_in_one_line() -> None:
+    skipped = [
+        Experiment(
+            benchmark=f"cuda.{name}",
+            revision=1,
+            summary="Run.",
+            status=Status.SKIPPED,
+            reason="no GPU",
+        )
+        for name in "abcde"
+    ]
+    document = msgspec.structs.replace(document_of([]), experiments=tuple(skipped))
+    assert result_lines(document) == ["cuda.a and 4 more: skipped; no GPU"]
+
+
+def test_series_that_were_skipped_keep_their_reason_beside_unstable_ones() -> None:
+    (first, second) = (
+        msgspec.structs.replace(series(name, "", "", 0, []), status=status, reason=reason)
+        for name, status, reason in (
+            ("a", Status.UNSTABLE, "it drifts"),
+            ("b", Status.SKIPPED, "no wire"),
+        )
+    )
+    (line,) = result_lines(document_of([first, second]))
+    assert line == "flows: 1 unstable, 1 skipped; a: it drifts; b: no wire"
 
 
 def test_flow_with_one_sample_claims_neither_interval_nor_spread() -> None:

@@ -81,3 +81,9 @@ def test_judge_does_not_depend_on_the_unit(values: list[float], tolerance: float
     scaled = [value * 1024.0 for value in values]  # exact in binary
     assert judge([values], tolerance).num_warmups == judge([scaled], tolerance).num_warmups
     assert judge([values], tolerance).is_stable == judge([scaled], tolerance).is_stable
+
+
+def test_median_that_just_misses_its_tolerance_is_told_with_enough_digits() -> None:
+    (reason,) = judge([[1.0, 1.0, 1.05004, 1.0, 1.05004, 1.0, 1.05004, 1.0]], 0.05).reasons
+    assert reason is not None
+    assert "±5.004% only, not to ±5%" in reason

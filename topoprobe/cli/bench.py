@@ -216,11 +216,13 @@ def _write_list(
         sys.stdout.write(json.dumps({"benchmarks": entries}, indent=1) + "\n")
         return
     width = max(len(str(entry["name"])) for entry in entries)
-    lines = []
+    by_gap: dict[object, list[str]] = {None: []}
     for entry in entries:
-        lines.append(f"{entry['name']:<{width}}  {entry['summary']}")
-        if entry["missing"] is not None:
-            lines.append(f"{'':<{width}}  not here: {entry['missing']}")
+        line = f"{entry['name']:<{width}}  {entry['summary']}"
+        by_gap.setdefault(entry["missing"], []).append(line)
+    lines = by_gap.pop(None)
+    for gap, members in by_gap.items():
+        lines += ["", f"Not here, {gap}:".replace(".:", ":"), *members]
     write_lines(lines)
 
 

@@ -5,7 +5,8 @@ A document in, lines of text out; nothing here measures or opens files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from topoprobe.cli.figures import handover_lines, other_figures, roofline_lines, step_lines
 from topoprobe.cli.summary import ceiling_lines, contention_lines
@@ -18,6 +19,7 @@ from topoprobe.records.results import Experiment, ResultsDocument, Series
 from topoprobe.units import format_flops, format_rate, format_seconds
 
 _MAX_SETS_IN_FULL = 1
+_MOST_NAMES = 4
 # What the largest of many chunks decides is never steady.
 _OF_SINGLE_CHUNKS = ("contention.jitter", "contention.convergence")
 
@@ -33,8 +35,16 @@ def result_lines(results: ResultsDocument) -> list[str]:
         lines += handover_lines(results)
         lines += _flow_lines(calibration) or _solo_lines(results)
         lines += step_lines(results, calibration)
-    lines += [_experiment(run) for run in results.experiments]
-    return lines
+    alike: dict[str, list[str]] = {}
+    for run in results.experiments:
+        alike.setdefault(_experiment(run), []).append(run.benchmark)
+    return lines + [f"{_names(benchmarks)}: {text}" for text, benchmarks in alike.items()]
+
+
+def _names(benchmarks: Sequence[str]) -> str:
+    if len(benchmarks) < _MOST_NAMES:
+        return ", ".join(benchmarks)
+    return f"{benchmarks[0]} and {len(benchmarks) - 1} more"
 
 
 def _warnings(results: ResultsDocument) -> Iterator[str]:
@@ -152,10 +162,10 @@ def _experiment(run: Experiment) -> str:
     for one in run.series:
         counts.setdefault(one.status, []).append(one)
     parts = [f"{len(series)} {status}" for status, series in counts.items()]
-    text = f"{run.benchmark}: {', '.join(parts)}" if parts else f"{run.benchmark}: {run.status}"
+    text = ", ".join(parts) if parts else str(run.status)
     if figures := other_figures(run):
         text += f"; {figures}"
-    reason = run.reason or _worst_reason(run)
+    reason = run.reason or "; ".join(_reasons(run)) or None
     spreads = [
         spread
         for one in run.series
@@ -169,10 +179,9 @@ def _experiment(run: Experiment) -> str:
     return f"{text}; {reason}" if reason is not None else text
 
 
-def _worst_reason(run: Experiment) -> str | None:
-    """Return a reason of the series that fared worst, with its name."""
+def _reasons(run: Experiment) -> Iterator[str]:
+    """Yield a reason for each way in which series fared ill, with the name of one."""
     for status in (Status.FAILED, Status.UNSTABLE, Status.SKIPPED):
-        for one in run.series:
-            if one.status is status and one.reason:
-                return f"{one.name}: {one.reason}"
-    return None
+        reasons = (f"{one.name}: {one.reason}" for one in run.series
+                   if one.status is status and one.reason)  # fmt: skip
+        yield from islice(reasons, 1)

@@ -109,7 +109,14 @@ def _vagueness(values: Sequence[float], reach: float, tolerance_ratio: float) ->
     if not center:
         return f"its median is zero, and its 95 % interval is not, from {len(values)} samples"
     low, high = ((end - center) / abs(center) for end in (min(values), max(values)))
+    told = _above(reach / abs(center), tolerance_ratio)
     return (
-        f"its median is known to ±{reach / abs(center):.1%} only, not to ±{tolerance_ratio:.0%}, "
+        f"its median is known to ±{told} only, not to ±{tolerance_ratio:.0%}, "
         f"from {len(values)} samples that lie between {low:+.1%} and {high:+.1%} of it"
     )
+
+
+def _above(ratio: float, limit_ratio: float) -> str:
+    """Write a ratio that is above a limit with enough digits for it to look so."""
+    texts = [f"{ratio:.{digits}%}" for digits in (1, 2, 3, 4)]
+    return next((text for text in texts if float(text[:-1]) > 100 * limit_ratio), texts[-1])
