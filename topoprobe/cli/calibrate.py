@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from topoprobe.cli.options import Force, OutputFile, Quiet
 from topoprobe.cli.output import deliver, read_input, refuse_existing
 from topoprobe.cli.terminal import note, write_lines
 from topoprobe.errors import UsageError
+from topoprobe.measure.flows import parse_flow_set
 from topoprobe.records.base import Tool
 from topoprobe.records.calibration import CalibrationDocument
 from topoprobe.records.documents import decode_as, encode
@@ -79,7 +81,19 @@ def run(
         lines += contention_lines(document)
         write_lines(lines + status_lines(merged.results, document))
     if output not in (None, "-"):
-        note(f"wrote {output}; next: topoprobe simulate {output} --requests 100 --rate 2",
-             quiet=quiet)  # fmt: skip
+        note(f"wrote {output}; next: topoprobe {_next_command(document, output)}", quiet=quiet)
     elif output is None and not as_json:
         note("nothing was written; add -o calibration.json to keep the estimates", quiet=quiet)
+
+
+def _next_command(document: CalibrationDocument, path: str) -> str:
+    """Return a command that this calibration suffices for."""
+    if len(document.models) == 1:
+        return f"simulate {path} --requests 100 --rate 2"
+    for one in document.contention:
+        works = {each.work for each in one.cpu_works}
+        for shares in one.sets:
+            flow_set = parse_flow_set(" | ".join(share.flow for share in shares.flows))
+            if all(flow.executor.kind != "cpu" or flow.work in works for flow in flow_set.flows):
+                return f"predict {path} --flows {shlex.quote(str(flow_set))}"
+    return f"report {path} -o report.html"
