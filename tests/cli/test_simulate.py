@@ -317,6 +317,11 @@ def test_simulate_takes_a_built_in_machine(simulate: Command) -> None:
     assert document.calibration == "hgx-h200"
 
 
+def test_simulate_says_how_many_devices_it_leaves_out(simulate: Command) -> None:
+    _, out, _ = simulate("hgx-h200", "--model", "llama-3-8b", *SMALL[3:])
+    assert "on gpu@0000:03:00.0, one of 8 alike" in out
+
+
 def test_simulate_on_a_built_in_machine_asks_for_a_model(simulate: Command) -> None:
     code, _, err = simulate("hgx-h200", "--requests", "3", "--rate", "1")
     assert code == 2

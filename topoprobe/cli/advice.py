@@ -18,6 +18,8 @@ def summary_lines(document: RunDocument, deployment: Deployment) -> list[str]:
     """Say on one screen what came of a simulated run, and what to do about it."""
     summary = document.summary
     where = ", ".join(deployment.devices)
+    if deployment.num_alike > 1:
+        where += f", one of {deployment.num_alike} alike"
     peak_kv_blocks = summary.peak_kv_blocks or 0
     offered_per_s = _offered_per_s(document)
     came = "" if offered_per_s is None else f"; they came at {offered_per_s:.2f} requests/s"

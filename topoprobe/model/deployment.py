@@ -53,6 +53,8 @@ class Deployment:
         Where it comes from, for people.
     memory_bytes : float or None
         Memory of the devices, where known.
+    num_alike : int
+        How many devices of their kind the machine has, them among it.
     """
 
     shape: ModelShape
@@ -61,6 +63,7 @@ class Deployment:
     source: Source
     evidence: str
     memory_bytes: float | None
+    num_alike: int = 1
 
 
 def deploy_nominal(device: NominalDevice, model: str) -> Deployment:
@@ -219,6 +222,7 @@ def _composed(calibration: CalibrationDocument, shape: ModelShape) -> Deployment
                 f"{f'; extrapolated: {beyond}' if beyond else ''}"
             ),
             memory_bytes=_memory_bytes([device]),
+            num_alike=_num_alike(calibration, device),
         )
     return None
 
@@ -243,12 +247,17 @@ def _derived(calibration: CalibrationDocument, shape: ModelShape) -> Deployment:
                 source=Source.NOMINAL if is_nominal else Source.DERIVED,
                 evidence=f"roofline of {device.name or device.device}; no step was measured",
                 memory_bytes=_memory_bytes([device]),
+                num_alike=_num_alike(calibration, device),
             )
     raise ModelError(
         f"The calibration has no step law of {shape.name}, and no device with a measured "
         f"{shape.dtype} rate and memory bandwidth to derive one from; measure them with "
         "`topoprobe bench`, or choose another model."
     )
+
+
+def _num_alike(calibration: CalibrationDocument, device: DeviceCalibration) -> int:
+    return sum((each.kind, each.name) == (device.kind, device.name) for each in calibration.devices)
 
 
 def _memory_bytes(devices: list[DeviceCalibration]) -> float | None:
