@@ -134,6 +134,7 @@ def test_existing_file_is_kept_without_force(recording: str, tmp_path: Path) -> 
     ("arguments", "words"),
     [
         (["nowhere.xml"], "does not exist"),
+        ([""], "topoprobe: '' does not exist"),
         (["nowhere.xml"], "dgx-a100"),
         (["dgx-a10"], "did you mean dgx-a100?"),
         (["HGX_H100"], "did you mean hgx-h100?"),

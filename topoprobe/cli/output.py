@@ -49,9 +49,11 @@ def _read_up_to(name: str, num_bytes: int) -> bytes:
         with Path(name).open("rb") as file:
             return file.read(num_bytes)
     except FileNotFoundError as error:
-        raise InputError(f"{name} does not exist; give the path of a file.") from error
+        raise InputError(
+            f"{name or repr(name)} does not exist; give the path of a file."
+        ) from error
     except IsADirectoryError as error:
-        raise InputError(f"{name} is a folder; give the path of a file.") from error
+        raise InputError(f"{name or repr(name)} is a folder; give the path of a file.") from error
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}.") from error
 
