@@ -214,7 +214,7 @@ def test_predict_without_contention_says_so(predict: Command) -> None:
 
 def test_predict_tells_what_it_assumes(predict: Command) -> None:
     _, out, _ = predict("8x4090", "--flows", "host:0 > gpu:0")
-    assert out.startswith("No flow is known to slow another one, and not all that they share is")
+    assert out.startswith("No flow is known to slow another one, but not all that they cross is")
     assert "at most 25.9 GB/s of 25.9 GB/s alone" in out
     assert "taken not to limit: the memory of NUMA node 0, the catalogue has no memory" in out
 
@@ -364,6 +364,24 @@ def test_predict_of_cpus_tells_stalls_beside_turns(predict: Command, tmp_path: P
 
 def test_predict_of_nothing_names_it_visibly(predict: Command) -> None:
     assert "'' does not exist" in predict("", "--flows", THREE)[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "flow"), [("mi300x", "gpu:0 > gpu:1"), ("8x4090", "gpu:0 > gpu:1")]
+)
+def test_next_step_is_no_bench_where_gpus_cannot_be_measured(
+    predict: Command, name: str, flow: str
+) -> None:
+    assert predict(name, "--flows", flow)[2].startswith("next: topoprobe predict ")
+    assert predict(name, "--flows", flow, "--model", "transactions")[2] == ""
+
+
+def test_predict_of_gpus_with_hidden_nvlinks_says_so_first(predict: Command) -> None:
+    name = str(Path(__file__).parents[1] / "data" / "machines" / "azure-ndv4.nccl.xml")
+    _, out, _ = predict(name, "--flows", "gpu:0 > gpu:1, cap=1GB/s")
+    assert "no source shows the NVLinks of gpu:0 and gpu:1" in out
+    _, bare, _ = predict(name, "--flows", "gpu:0 > gpu:1")
+    assert bare.startswith("No flow slows another one, as far as sources show: NVLinks may be")
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,11 @@ from topoprobe.cli.predicted import (
 from topoprobe.cli.terminal import note, write_lines
 from topoprobe.errors import InputError, ModelError, UsageError
 from topoprobe.measure.flows import Flow, FlowSet, parse_flow_set
+from topoprobe.model.fabric.peers import STAGED
 
 if TYPE_CHECKING:
     from topoprobe.model.fabric.machines import FlowFabric
-    from topoprobe.model.prediction import Solver
+    from topoprobe.model.prediction import Prediction, Solver
     from topoprobe.records.calibration import CalibrationDocument
     from topoprobe.records.machine import MachineDocument
 
@@ -101,7 +102,8 @@ def run(
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
         return
     write_lines([*prediction_lines(prediction), *trust])
-    following = _next_command(machine, flow_set, model)
+    can = _can_be_measured(fabric, prediction)
+    following = _next_command(machine, flow_set, model, can_be_measured=can)
     if following is not None:
         note(following, quiet=quiet)
 
@@ -169,16 +171,31 @@ def _machine(name: str) -> tuple[MachineDocument, CalibrationDocument | None]:
     )
 
 
-def _next_command(machine: str, flow_set: FlowSet, model: str) -> str | None:
+def _next_command(
+    machine: str, flow_set: FlowSet, model: str, *, can_be_measured: bool
+) -> str | None:
     """Say what to run next; None where there is nothing that bench would not refuse."""
     flows = f"--flows {shlex.quote(str(flow_set))}"
     if len(flows) > _MOST_REPEATED:
         flows = "with these flows"
-    if all(map(can_be_measured, flow_set.flows)):
+    if can_be_measured:
         return f"next: topoprobe bench {flows}, on that machine, to measure it"
     if model == "fluid":
         return f"next: topoprobe predict {shlex.quote(machine)} {flows} --model transactions"
     return None
+
+
+def _can_be_measured(fabric: FlowFabric, prediction: Prediction) -> bool:
+    """Tell whether bench would take a set: its flows, its GPUs, and how these reach each other."""
+    from topoprobe.model.fabric.machines import MachineFabric
+    from topoprobe.records.machine import Gpu
+
+    gpus = fabric.machine.all(Gpu) if isinstance(fabric, MachineFabric) else ()
+    return (
+        all(gpu.pci_vendor in (None, "10de") for gpu in gpus)
+        and all(can_be_measured(one.flow) for one in prediction.flows)
+        and all(one.fact != STAGED for one in prediction.assumptions)
+    )
 
 
 def can_be_measured(flow: Flow) -> bool:

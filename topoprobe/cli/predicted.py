@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from topoprobe.machine.wording import count, listed
 from topoprobe.measure.flows import FlowSet
+from topoprobe.model.fabric.peers import HIDDEN
 from topoprobe.units import format_flops, format_rate, format_seconds
 
 if TYPE_CHECKING:
@@ -191,9 +192,10 @@ def _sums(prediction: Prediction) -> Iterator[str]:
         if prediction.is_timed or any(one.is_upper_bound for one in prediction.flows)
         else ""
     )
+    when = " at any time" if prediction.is_timed else ""
     yield (
-        f"together {most}{format_rate(prediction.aggregate_bytes_per_s or 0.0)}; {kept}; of bytes "
-        f"on the wire: Jain {prediction.wire_jain_ratio:.3f}"
+        f"together {most}{format_rate(prediction.aggregate_bytes_per_s or 0.0)}{when}; {kept}; of "
+        f"bytes on the wire: Jain {prediction.wire_jain_ratio:.3f}"
     )
 
 
@@ -234,9 +236,11 @@ def _headline(prediction: Prediction) -> str:
 def _unslowed(prediction: Prediction) -> str:
     if any(one.is_upper_bound for one in prediction.flows):
         return (
-            "No flow is known to slow another one, and not all that they share is known: rates "
-            "are at most these."
+            "No flow is known to slow another one, but not all that they cross is known: see what "
+            "is told as 'at most'."
         )
+    if any(one.fact == HIDDEN for one in prediction.assumptions):
+        return "No flow slows another one, as far as sources show: NVLinks may be missing."
     return "No flow slows another one: each goes as fast as it would alone."
 
 

@@ -129,7 +129,7 @@ def test_way_of_smaller_transactions_has_more_headers(h100: MachineFabric) -> No
         ("nic:0 -> nic:1", "no memory at either end"),
         ("gpu:0 -> host:0 via ce, txn=32", "copy engine chooses its transactions itself"),
         ("gpu:0 -> host:0 via sm, txn=1GiB", "accesses 32, 64, 128, 256, 512 bytes"),
-        ("gpu:0 -> host:0 via ce, peer=there", "predictions know no peer"),
+        ("gpu:0 -> host:0 via ce, peer=there", "only a nic has a peer"),
         ("h1/host:0 -> h1/gpu:0", "names host 1, and this is one machine"),
     ],
 )

@@ -28,11 +28,8 @@ def check_keys(flow: Flow) -> None:
     if txn_bytes is not None and kind == "sm" and txn_bytes not in KERNEL_ACCESS_BYTES:
         sizes = ", ".join(map(str, KERNEL_ACCESS_BYTES))
         raise ModelError(f"{flow}: a kernel accesses {sizes} bytes at once; choose one for txn.")
-    if flow.peer is not None:
-        raise ModelError(
-            f"{flow}: predictions know no peer; leave it out, or describe a pod, as "
-            "'2 x hgx-h100 : rail 400gb'."
-        )
+    if flow.peer is not None and kind != "nic":
+        raise ModelError(f"{flow}: only a nic has a peer; leave it out.")
 
 
 def unheeded(flow: Flow) -> Iterator[Missing]:

@@ -12,8 +12,8 @@ from topoprobe.model.fabric.names import called
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Gpu, Numa
 
-HIDDEN = "num_nvlinks"
-"""The fact that is unknown of GPUs whose NVLinks no source shows."""
+HIDDEN, STAGED = "num_nvlinks", "peer_access"
+"""What is unknown of GPUs whose NVLinks no source shows, and lacking where copies are staged."""
 
 _UNTOLD = (None, "U")
 # Their drivers offer peer access only once modified [p2p-4090] [p2p-5090].

@@ -304,7 +304,7 @@ def _staged(site: Site, trip: Trip, gap: str) -> PlacedFlow:
     )
     staged = Missing(
         subject=trip.source.id,
-        fact="peer_access",
+        fact=peers.STAGED,
         reason=f"{one} to {other} is staged through the memory of {memory}, for {gap}; both legs "
         "go at once at best",
     )
