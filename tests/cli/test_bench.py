@@ -190,7 +190,7 @@ def test_bench_dry_run_tells_where_scratch_files_are(
 
 
 def test_bench_dry_run_of_one_flow_counts_its_delay(bench: Bench) -> None:
-    flow = f"host:0 -> core:{CPU} via cpu, size=16MiB, duration=1000ms, delay=3000ms"
+    flow = f"host:0 -> core:{CPU} via cpu, size=16MiB, duration=1s, delay=3s"
     _, out, _ = bench("--dry-run", "--flow", flow)
     assert out.splitlines()[-1] == f"    {flow}: 32.0 MiB, 24 s"
     assert "for about 30 s" in out.splitlines()[0]  # alone, and as a set
