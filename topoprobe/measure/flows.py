@@ -45,6 +45,9 @@ _EXECUTORS: tuple[ExecutorKind, ...] = ("cpu", "ce", "sm", "nic", "nvme")
 _END_HELP = "host:N, gpu:I, gpu@0000:1b:00.0, nic:NAME, nvme:NAME or core:N"
 _EXECUTOR_HELP = "cpu, cpu:N, ce, sm, sm:BLOCKS, nic or nvme"
 
+KERNEL_ACCESS_BYTES = (32, 64, 128, 256, 512)
+"""What a copying kernel accesses at once: 2 to 32 lanes of a warp, 16 bytes each."""
+
 
 class Work(StrEnum):
     """What a flow does over and over.

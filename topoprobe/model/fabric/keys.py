@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topoprobe.errors import ModelError
-from topoprobe.measure.flows import Flow
+from topoprobe.measure.flows import KERNEL_ACCESS_BYTES, Flow
 from topoprobe.records.base import Missing
-
-KERNEL_ACCESS_BYTES = (32, 64, 128, 256, 512)
-"""What a copying kernel accesses at once: 2 to 32 lanes of a warp, 16 bytes each."""
 
 
 def check_keys(flow: Flow) -> None:

@@ -13,14 +13,15 @@ import numpy as np
 from topoprobe.errors import EnvironmentMissing, UsageError
 from topoprobe.measure.devices.cuda.chase import BOARD_BYTES, OUT_BYTES
 from topoprobe.measure.devices.cuda.floats import FLOAT_TYPES, FloatType
+from topoprobe.measure.flows import KERNEL_ACCESS_BYTES
 
 PAIR_BYTES = 16
 WORD_BYTES = 8
 PRELOAD_BYTES = 256
 """Scratch memory that `Kernels.preload` needs."""
 
-ACCESS_BYTES = (32, 64, 128, 256, 512)
-"""Sizes of access that the zero-copy kernels make: 2 to 32 lanes of a warp, 16 bytes each."""
+ACCESS_BYTES = KERNEL_ACCESS_BYTES
+"""Sizes of access that the zero-copy kernels make."""
 
 # The data of an intensity sweep fall into as many equal parts as a thread has vectors, at most 4.
 _INTENSITY_BYTES = 64
