@@ -42,7 +42,7 @@ from topoprobe.model.calibration.cpus import (  # noqa: E402
     fit_cpu_laws,
     measured_set,
 )
-from topoprobe.model.fabric.cpus import slowdowns  # noqa: E402
+from topoprobe.model.fabric.cpus.laws import slowdowns  # noqa: E402
 from topoprobe.records.base import Tool  # noqa: E402
 from topoprobe.records.calibration import Contention  # noqa: E402
 from topoprobe.records.documents import decode_as, encode  # noqa: E402

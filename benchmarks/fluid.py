@@ -26,9 +26,9 @@ from topoprobe.measure.flows import parse_flow_set  # noqa: E402
 from topoprobe.model.fabric.demand import Demand  # noqa: E402
 from topoprobe.model.fabric.equilibrium import breaches  # noqa: E402
 from topoprobe.model.fabric.fluid import Fluid, solve  # noqa: E402
-from topoprobe.model.fabric.machines import FlowFabric, MachineFabric  # noqa: E402
-from topoprobe.model.fabric.pod_grammar import parse_pod  # noqa: E402
-from topoprobe.model.fabric.pods import PodFabric  # noqa: E402
+from topoprobe.model.fabric.machines.fabric import FlowFabric, MachineFabric  # noqa: E402
+from topoprobe.model.fabric.pods.fabric import PodFabric  # noqa: E402
+from topoprobe.model.fabric.pods.grammar import parse_pod  # noqa: E402
 from topoprobe.model.fabric.timeline import Timeline  # noqa: E402
 
 MACHINE = "hgx-h100"

@@ -22,8 +22,8 @@ sys.path.insert(0, str(ROOT))
 from topoprobe.machine.sources.scan import make_up  # noqa: E402
 from topoprobe.machine.view import Machine  # noqa: E402
 from topoprobe.measure.flows import Flow, parse_flow_set  # noqa: E402
-from topoprobe.model.fabric.detours import ways_between  # noqa: E402
-from topoprobe.model.fabric.machines import MachineFabric  # noqa: E402
+from topoprobe.model.fabric.machines.detours import ways_between  # noqa: E402
+from topoprobe.model.fabric.machines.fabric import MachineFabric  # noqa: E402
 from topoprobe.model.fabric.routes import split  # noqa: E402
 from topoprobe.model.fabric.timeline import Move  # noqa: E402
 

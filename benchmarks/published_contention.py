@@ -24,11 +24,11 @@ sys.path.insert(0, str(ROOT))
 from topoprobe.machine.sources.scan import make_up  # noqa: E402
 from topoprobe.machine.view import Machine  # noqa: E402
 from topoprobe.measure.flows import FlowSet, parse_flow_set  # noqa: E402
-from topoprobe.model.fabric.capacities import Capacities, capacities_of  # noqa: E402
 from topoprobe.model.fabric.demand import Demand  # noqa: E402
-from topoprobe.model.fabric.detours import ways_between  # noqa: E402
 from topoprobe.model.fabric.fluid import solve  # noqa: E402
-from topoprobe.model.fabric.machines import MachineFabric  # noqa: E402
+from topoprobe.model.fabric.machines.capacities import Capacities, capacities_of  # noqa: E402
+from topoprobe.model.fabric.machines.detours import ways_between  # noqa: E402
+from topoprobe.model.fabric.machines.fabric import MachineFabric  # noqa: E402
 from topoprobe.model.prediction import predict  # noqa: E402
 from topoprobe.records.machine import LinkKind  # noqa: E402
 

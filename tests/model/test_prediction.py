@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.model.fabric.made_up import made_up
 from topoprobe.measure.flows import parse_flow_set
-from topoprobe.model.fabric.machines import MachineFabric
+from topoprobe.model.fabric.machines.fabric import MachineFabric
 from topoprobe.model.prediction import FlowPrediction, Prediction, packet_solver, predict
 
 H100 = MachineFabric(made_up("hgx-h100"))

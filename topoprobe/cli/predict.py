@@ -20,10 +20,10 @@ from topoprobe.cli.predicted import (
 from topoprobe.cli.terminal import note, write_lines
 from topoprobe.errors import InputError, ModelError, UsageError
 from topoprobe.measure.flows import Flow, FlowSet, parse_flow_set
-from topoprobe.model.fabric.peers import STAGED
+from topoprobe.model.fabric.machines.peers import STAGED
 
 if TYPE_CHECKING:
-    from topoprobe.model.fabric.machines import FlowFabric
+    from topoprobe.model.fabric.machines.fabric import FlowFabric
     from topoprobe.model.prediction import Prediction, Solver
     from topoprobe.records.calibration import CalibrationDocument
     from topoprobe.records.machine import MachineDocument
@@ -112,11 +112,11 @@ def _fabric(name: str, flow_set: FlowSet, model: str) -> tuple[FlowFabric, Solve
     """Return what the flows are asked of, who answers, and how far that can be trusted."""
     from topoprobe.cli.machines import read_machine
     from topoprobe.machine.view import Machine
-    from topoprobe.model.fabric.cpu_fabric import CpuFabric
-    from topoprobe.model.fabric.cpus import cpu_laws
-    from topoprobe.model.fabric.machines import MachineFabric
-    from topoprobe.model.fabric.pod_grammar import is_pod, parse_pod
-    from topoprobe.model.fabric.pods import PodFabric
+    from topoprobe.model.fabric.cpus.fabric import CpuFabric
+    from topoprobe.model.fabric.cpus.laws import cpu_laws
+    from topoprobe.model.fabric.machines.fabric import MachineFabric
+    from topoprobe.model.fabric.pods.fabric import PodFabric
+    from topoprobe.model.fabric.pods.grammar import is_pod, parse_pod
 
     if not Path(name).exists() and is_pod(name):
         pod = PodFabric(parse_pod(name), lambda each: Machine(read_machine([each])))
@@ -187,7 +187,7 @@ def _next_command(
 
 def _can_be_measured(fabric: FlowFabric, prediction: Prediction) -> bool:
     """Tell whether bench would take a set: its flows, its GPUs, and how these reach each other."""
-    from topoprobe.model.fabric.machines import MachineFabric
+    from topoprobe.model.fabric.machines.fabric import MachineFabric
     from topoprobe.records.machine import Gpu
 
     gpus = fabric.machine.all(Gpu) if isinstance(fabric, MachineFabric) else ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from topoprobe.machine.wording import count, listed
 from topoprobe.measure.flows import FlowSet
-from topoprobe.model.fabric.peers import HIDDEN
+from topoprobe.model.fabric.machines.peers import HIDDEN
 from topoprobe.units import format_flops, format_rate, format_seconds
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from topoprobe.measure.flows import Flow, FlowSet, Work
 from topoprobe.model.episodes import Episode, Life, Rates, episodes, has_size, is_timed, lives
 from topoprobe.model.fabric.demand import Allocation, Demand
 from topoprobe.model.fabric.fluid import solve
-from topoprobe.model.fabric.machines import FlowFabric
-from topoprobe.model.fabric.reasons import reason, units_per_byte
+from topoprobe.model.fabric.machines.fabric import FlowFabric
+from topoprobe.model.fabric.machines.reasons import reason, units_per_byte
+from topoprobe.model.fabric.machines.ways import PlacedFlow
 from topoprobe.model.fabric.resource import Resource
 from topoprobe.model.fabric.transactions.loop import Loop, run
 from topoprobe.model.fabric.transactions.simulation import settled_transactions
-from topoprobe.model.fabric.ways import PlacedFlow
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import LinkKind
 

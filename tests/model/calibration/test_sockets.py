@@ -9,7 +9,7 @@ from tests.model.calibration.gpu_server import calibrated, documented, server
 from tests.model.calibration.samples import TOOL, series
 from topoprobe.machine.view import Machine
 from topoprobe.model.calibration.build import calibrate
-from topoprobe.model.fabric.machines import MachineFabric
+from topoprobe.model.fabric.machines.fabric import MachineFabric
 from topoprobe.records.machine import LinkKind
 from topoprobe.records.results import Series
 

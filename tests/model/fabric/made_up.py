@@ -5,8 +5,8 @@ from __future__ import annotations
 from topoprobe.machine.sources.scan import make_up
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import parse_flow_set
-from topoprobe.model.fabric.machines import MachineFabric
-from topoprobe.model.fabric.ways import PlacedFlow
+from topoprobe.model.fabric.machines.fabric import MachineFabric
+from topoprobe.model.fabric.machines.ways import PlacedFlow
 
 
 def made_up(text: str) -> Machine:

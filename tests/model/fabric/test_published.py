@@ -6,7 +6,7 @@ import pytest
 
 from tests.model.fabric.made_up import made_up
 from topoprobe.measure.flows import parse_flow_set
-from topoprobe.model.fabric.machines import MachineFabric
+from topoprobe.model.fabric.machines.fabric import MachineFabric
 from topoprobe.model.prediction import predict
 
 H800 = "2 socket(xeon-8480c): numa: 4 [root: switch(pex89144): gpu(h100)]"

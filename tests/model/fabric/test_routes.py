@@ -12,8 +12,8 @@ from tests.model.fabric.made_up import made_up
 from topoprobe.errors import ModelError
 from topoprobe.measure.flows import parse_flow_set
 from topoprobe.model.fabric.demand import Demand, Use, Way
-from topoprobe.model.fabric.detours import ways_between
-from topoprobe.model.fabric.machines import MachineFabric
+from topoprobe.model.fabric.machines.detours import ways_between
+from topoprobe.model.fabric.machines.fabric import MachineFabric
 from topoprobe.model.fabric.resource import Resource
 from topoprobe.model.fabric.routes import Split, split
 from topoprobe.model.fabric.timeline import Move, ends

@@ -16,8 +16,8 @@ from topoprobe.model.calibration.cpus import (
     stalled,
 )
 from topoprobe.model.calibration.readings import SEED, Reading, Readings
-from topoprobe.model.fabric.cpus import SLEEPING, CpuLaws
-from topoprobe.model.fabric.seats import READ_BYTES, WRITTEN_BYTES, cpu_seats
+from topoprobe.model.fabric.cpus.laws import SLEEPING, CpuLaws
+from topoprobe.model.fabric.cpus.seats import READ_BYTES, WRITTEN_BYTES, cpu_seats
 from topoprobe.records.base import Estimate, Source
 from topoprobe.records.calibration import CpuWork
 from topoprobe.records.machine import Numa

@@ -15,14 +15,14 @@ from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import Flow, FlowSet, Work
 from topoprobe.measure.statistics import median
-from topoprobe.model.fabric.cpus import (
+from topoprobe.model.fabric.cpus.laws import (
     SLEEPING,
     CpuLaws,
     WorkLaw,
     loads_bytes_per_s,
     slowdowns,
 )
-from topoprobe.model.fabric.seats import Seat, cpu_seats
+from topoprobe.model.fabric.cpus.seats import Seat, cpu_seats
 
 # Below this the noise of two rates would be taken for a stall, many times over at full load.
 _LEAST_LOAD_RATIO = 0.03

@@ -15,12 +15,12 @@ from topoprobe.machine.pcie import capability_of_generation, generation_of
 from topoprobe.measure.evidence import typical
 from topoprobe.measure.flows import parse_flow_set
 from topoprobe.model.calibration.readings import Reading, Readings, combined
-from topoprobe.model.fabric.packets import EFFICIENCY, FLIT_EFFICIENCY, FRAMED, IN_FLITS
-from topoprobe.model.fabric.payloads import (
+from topoprobe.model.fabric.machines.payloads import (
     KERNEL_PAYLOAD_BYTES,
     LAST_FRAMED,
     PCIE_PAYLOAD_BYTES,
 )
+from topoprobe.model.fabric.packets import EFFICIENCY, FLIT_EFFICIENCY, FRAMED, IN_FLITS
 from topoprobe.records.base import Estimate, Source
 from topoprobe.records.calibration import PacketLaw
 from topoprobe.records.machine import Link

@@ -10,7 +10,7 @@ from topoprobe.measure.evidence import typical
 from topoprobe.model.calibration.links import COPIES, Direction, copies
 from topoprobe.model.calibration.readings import Reading, Readings, fastest
 from topoprobe.model.fabric import packets
-from topoprobe.model.fabric.payloads import pcie_payload_bytes, request_bytes
+from topoprobe.model.fabric.machines.payloads import pcie_payload_bytes, request_bytes
 from topoprobe.records.base import Verdict
 from topoprobe.records.machine import Gpu, Link, LinkKind, MachineDocument
 from topoprobe.units import format_bytes, format_rate

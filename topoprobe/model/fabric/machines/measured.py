@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
-from topoprobe.model.fabric.payloads import packets_on, pcie_payload_bytes, request_bytes
+from topoprobe.model.fabric.machines.payloads import packets_on, pcie_payload_bytes, request_bytes
 from topoprobe.model.fabric.resource import BYTE_FAIR, Resource, Sharing
 from topoprobe.records.base import Estimate, Source
 from topoprobe.records.calibration import (

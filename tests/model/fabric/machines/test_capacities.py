@@ -8,8 +8,8 @@ from tests.model.fabric.made_up import made_up, rate_alone
 from topoprobe.errors import ModelError
 from topoprobe.machine.synthetic import NAMES
 from topoprobe.model.catalogue.processors import PROCESSORS, find_processor
-from topoprobe.model.fabric.capacities import capacities_of
-from topoprobe.model.fabric.machines import MachineFabric
+from topoprobe.model.fabric.machines.capacities import capacities_of
+from topoprobe.model.fabric.machines.fabric import MachineFabric
 from topoprobe.model.fabric.resource import Resource, Sharing
 from topoprobe.records.base import Estimate, Source, Tool
 from topoprobe.records.calibration import (

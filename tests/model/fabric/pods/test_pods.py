@@ -11,8 +11,8 @@ from tests.model.fabric.made_up import made_up
 from topoprobe.errors import InputError, ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import parse_flow_set
-from topoprobe.model.fabric.pod_grammar import Group, Network, Pod, is_pod, parse_pod
-from topoprobe.model.fabric.pods import PodFabric
+from topoprobe.model.fabric.pods.fabric import PodFabric
+from topoprobe.model.fabric.pods.grammar import Group, Network, Pod, is_pod, parse_pod
 from topoprobe.model.prediction import predict
 from topoprobe.records.machine import Nic
 

@@ -9,9 +9,9 @@ from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.ends import in_pci_order, node_of
 from topoprobe.measure.flows import End, Flow
-from topoprobe.model.fabric.capacities import Capacities, capacities_of
+from topoprobe.model.fabric.machines.capacities import Capacities, capacities_of
+from topoprobe.model.fabric.machines.ways import PlacedFlow, Site, Trip, placed_flow
 from topoprobe.model.fabric.resource import Resource
-from topoprobe.model.fabric.ways import PlacedFlow, Site, Trip, placed_flow
 from topoprobe.records.base import Missing
 from topoprobe.records.calibration import CalibrationDocument
 from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme

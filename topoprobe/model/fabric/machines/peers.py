@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from topoprobe.machine.nvlink import expected_num_nvlinks
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wording import listed
-from topoprobe.model.fabric.names import called
+from topoprobe.model.fabric.machines.names import called
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Gpu, Numa
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from topoprobe.machine.view import Machine
 from topoprobe.machine.view import Resource as Crossed
 from topoprobe.model.fabric import packets
-from topoprobe.model.fabric.capacities import Capacities
 from topoprobe.model.fabric.demand import Use
-from topoprobe.model.fabric.payloads import NVLINK_HEADER_BYTES, packets_on
-from topoprobe.model.fabric.places import MEMORY_S
-from topoprobe.model.fabric.wires import HOP_S, SOCKET_HOP_S
+from topoprobe.model.fabric.machines.capacities import Capacities
+from topoprobe.model.fabric.machines.payloads import NVLINK_HEADER_BYTES, packets_on
+from topoprobe.model.fabric.machines.places import MEMORY_S
+from topoprobe.model.fabric.machines.wires import HOP_S, SOCKET_HOP_S
 from topoprobe.records.machine import Gpu, LinkKind, Nic, Numa, Nvme
 
 _DIRECTIONS = {"a_to_b": "b_to_a", "b_to_a": "a_to_b"}

@@ -12,11 +12,11 @@ from topoprobe.machine.view import Machine
 from topoprobe.measure.ends import in_pci_order
 from topoprobe.measure.flows import End, Executor, Flow
 from topoprobe.model.fabric.demand import Use
-from topoprobe.model.fabric.machines import MachineFabric, resolve
-from topoprobe.model.fabric.places import NETWORK_RATIO
-from topoprobe.model.fabric.pod_grammar import Network, Pod
+from topoprobe.model.fabric.machines.fabric import MachineFabric, resolve
+from topoprobe.model.fabric.machines.places import NETWORK_RATIO
+from topoprobe.model.fabric.machines.ways import PlacedFlow, joined
+from topoprobe.model.fabric.pods.grammar import Network, Pod
 from topoprobe.model.fabric.resource import BYTE_FAIR, Resource
-from topoprobe.model.fabric.ways import PlacedFlow, joined
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa
 

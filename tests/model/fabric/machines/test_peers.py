@@ -12,11 +12,11 @@ from tests.model.fabric.made_up import made_up, rate_alone, way
 from topoprobe.errors import ModelError
 from topoprobe.machine.sources.scan import scan_files
 from topoprobe.machine.view import Machine
-from topoprobe.model.fabric.machines import MachineFabric
-from topoprobe.model.fabric.peers import gap, is_direct
+from topoprobe.model.fabric.machines.fabric import MachineFabric
+from topoprobe.model.fabric.machines.peers import gap, is_direct
 from topoprobe.records.machine import Capability, Gpu, LinkKind
 
-NDV4 = Path(__file__).parents[2] / "data" / "machines" / "azure-ndv4.nccl.xml"
+NDV4 = Path(__file__).parents[3] / "data" / "machines" / "azure-ndv4.nccl.xml"
 
 MI300A = "AMD Instinct MI300A"
 

@@ -8,9 +8,9 @@ from tests.model.fabric.made_up import made_up
 from topoprobe.errors import ModelError
 from topoprobe.measure.flows import Flow, parse_flow_set
 from topoprobe.model.fabric.demand import Demand, Way
-from topoprobe.model.fabric.detours import ways_between
 from topoprobe.model.fabric.fluid import solve
-from topoprobe.model.fabric.machines import MachineFabric
+from topoprobe.model.fabric.machines.detours import ways_between
+from topoprobe.model.fabric.machines.fabric import MachineFabric
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from topoprobe.errors import ModelError
 from topoprobe.machine.sources.scan import make_up
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import Work, parse_flow_set
-from topoprobe.model.fabric.cpus import CpuLaws, WorkLaw, settle, slowdowns
-from topoprobe.model.fabric.seats import Seat, cpu_seats
+from topoprobe.model.fabric.cpus.laws import CpuLaws, WorkLaw, settle, slowdowns
+from topoprobe.model.fabric.cpus.seats import Seat, cpu_seats
 
 LAWS = CpuLaws(
     40e9,

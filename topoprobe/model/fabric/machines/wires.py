@@ -10,15 +10,15 @@ from topoprobe.machine.pcie import describe
 from topoprobe.machine.view import Machine
 from topoprobe.model.catalogue.devices import find_by_driver_name
 from topoprobe.model.catalogue.processors import NominalProcessor, find_processor
-from topoprobe.model.fabric.described import Described
-from topoprobe.model.fabric.names import called
-from topoprobe.model.fabric.packets import EFFICIENCY, FLIT_EFFICIENCY
-from topoprobe.model.fabric.payloads import (
+from topoprobe.model.fabric.machines.described import Described
+from topoprobe.model.fabric.machines.names import called
+from topoprobe.model.fabric.machines.payloads import (
     LAST_FRAMED,
     NVLINK_HEADER_BYTES,
     NVLINK_PAYLOAD_BYTES,
     packets_on,
 )
+from topoprobe.model.fabric.packets import EFFICIENCY, FLIT_EFFICIENCY
 from topoprobe.model.fabric.resource import BYTE_FAIR, PER_TRANSACTION, Resource
 from topoprobe.records.machine import Gpu, Link, LinkKind, Numa, Package, PcieSwitch
 from topoprobe.units import format_rate

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from topoprobe.machine.wording import listed
 from topoprobe.model.fabric.demand import Allocation, Demand
-from topoprobe.model.fabric.machines import FlowFabric
+from topoprobe.model.fabric.machines.fabric import FlowFabric
+from topoprobe.model.fabric.machines.ways import PlacedFlow
 from topoprobe.model.fabric.resource import Resource
-from topoprobe.model.fabric.ways import PlacedFlow
 from topoprobe.units import format_rate
 
 

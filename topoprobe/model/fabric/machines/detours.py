@@ -12,9 +12,9 @@ from topoprobe.errors import ModelError
 from topoprobe.measure.ends import in_pci_order
 from topoprobe.measure.flows import End, Executor, Flow
 from topoprobe.model.fabric.demand import Way
-from topoprobe.model.fabric.machines import MachineFabric, resolve
-from topoprobe.model.fabric.names import called
-from topoprobe.model.fabric.peers import is_direct
+from topoprobe.model.fabric.machines.fabric import MachineFabric, resolve
+from topoprobe.model.fabric.machines.names import called
+from topoprobe.model.fabric.machines.peers import is_direct
 from topoprobe.records.machine import Gpu
 
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace as replaced
 from tests.model.fabric.made_up import made_up, rate_alone, way
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
-from topoprobe.model.fabric.capacities import capacities_of
-from topoprobe.model.fabric.machines import MachineFabric
+from topoprobe.model.fabric.machines.capacities import capacities_of
+from topoprobe.model.fabric.machines.fabric import MachineFabric
 from topoprobe.records.machine import Numa
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
-from topoprobe.model.fabric.measured import measured_resources
-from topoprobe.model.fabric.places import place_resources, write_costs
+from topoprobe.model.fabric.machines.measured import measured_resources
+from topoprobe.model.fabric.machines.places import place_resources, write_costs
+from topoprobe.model.fabric.machines.wires import wire_resources
 from topoprobe.model.fabric.resource import Resource
-from topoprobe.model.fabric.wires import wire_resources
 from topoprobe.records.base import Missing
 from topoprobe.records.calibration import CalibrationDocument
 

@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import ExecutorKind, Flow, Work
-from topoprobe.model.fabric import peers
-from topoprobe.model.fabric.capacities import Capacities
 from topoprobe.model.fabric.demand import Demand, Use
-from topoprobe.model.fabric.keys import check_keys, unheeded
-from topoprobe.model.fabric.names import called
-from topoprobe.model.fabric.payloads import (
+from topoprobe.model.fabric.machines import peers
+from topoprobe.model.fabric.machines.capacities import Capacities
+from topoprobe.model.fabric.machines.keys import check_keys, unheeded
+from topoprobe.model.fabric.machines.names import called
+from topoprobe.model.fabric.machines.payloads import (
     KERNEL_PAYLOAD_BYTES,
     NVLINK_PAYLOAD_BYTES,
     pcie_payload_bytes,
     request_bytes,
 )
-from topoprobe.model.fabric.transfers import Crossing, Transfer, cross, links_between
+from topoprobe.model.fabric.machines.transfers import Crossing, Transfer, cross, links_between
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import AnyNode, Gpu, Nic, Numa, Nvme, PciNode
 

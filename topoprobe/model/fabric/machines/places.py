@@ -9,8 +9,8 @@ from topoprobe.model.catalogue.devices import find_by_driver_name
 from topoprobe.model.catalogue.nominal import NominalDevice
 from topoprobe.model.catalogue.processors import NominalProcessor, find_processor
 from topoprobe.model.catalogue.reported import reported
-from topoprobe.model.fabric.described import Described
-from topoprobe.model.fabric.names import called
+from topoprobe.model.fabric.machines.described import Described
+from topoprobe.model.fabric.machines.names import called
 from topoprobe.model.fabric.resource import BYTE_FAIR, Resource
 from topoprobe.records.machine import Gpu, Nic, Numa, Nvme, Package
 from topoprobe.units import format_rate

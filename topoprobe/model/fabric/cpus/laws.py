@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 from topoprobe.errors import ModelError
 from topoprobe.measure.flows import Work
+from topoprobe.model.fabric.cpus.seats import Seat
 from topoprobe.model.fabric.demand import Allocation, Demand, Use
 from topoprobe.model.fabric.fluid import solve
 from topoprobe.model.fabric.resource import BYTE_FAIR, Resource
-from topoprobe.model.fabric.seats import Seat
 from topoprobe.records.base import Source
 from topoprobe.records.calibration import CalibrationDocument, CpuWork
 

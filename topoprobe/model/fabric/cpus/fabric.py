@@ -9,7 +9,7 @@ from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.machine.wording import count
 from topoprobe.measure.flows import Flow, FlowSet, Work
-from topoprobe.model.fabric.cpus import (
+from topoprobe.model.fabric.cpus.laws import (
     CpuLaws,
     cpu_demands,
     cpu_resources,
@@ -19,12 +19,12 @@ from topoprobe.model.fabric.cpus import (
     settle,
     stalls,
 )
+from topoprobe.model.fabric.cpus.seats import Seat, cpu_seats
 from topoprobe.model.fabric.demand import Allocation, Demand
-from topoprobe.model.fabric.keys import unheeded
-from topoprobe.model.fabric.machines import resolve
+from topoprobe.model.fabric.machines.fabric import resolve
+from topoprobe.model.fabric.machines.keys import unheeded
+from topoprobe.model.fabric.machines.ways import OWN_CAP, PlacedFlow
 from topoprobe.model.fabric.resource import Resource
-from topoprobe.model.fabric.seats import Seat, cpu_seats
-from topoprobe.model.fabric.ways import OWN_CAP, PlacedFlow
 from topoprobe.records.base import Missing
 from topoprobe.records.machine import Numa
 from topoprobe.units import format_rate
