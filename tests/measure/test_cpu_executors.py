@@ -15,7 +15,7 @@ from tests.microbench.context import machine
 from topoprobe.errors import MeasurementFailed, UsageError
 from topoprobe.measure.concurrent import run_together
 from topoprobe.measure.devices.cpu import executors
-from topoprobe.measure.devices.cpu.device import available_cpus
+from topoprobe.measure.devices.cpu.device import CpuStream, available_cpus
 from topoprobe.measure.devices.cpu.executors import CpuFlows
 from topoprobe.measure.devices.flows import Place
 from topoprobe.measure.flows import Flow, Work, parse_flow_set
@@ -80,6 +80,8 @@ def test_cpu_flow_memory_is_asked_for_on_the_node_of_each_end(
         (f"host:0 -> host:0 via cpu:{len(CPUS) + 1}", f"give cpu:{len(CPUS)} at most"),
         ("host:0 -> host:0 via cpu, txn=256", "transaction size"),
         ("host:0 -> host:0 via cpu, size=1000", "multiple of 4096"),
+        ("host:0 -> host:0 via cpu, size=64KiB", "64.0 KiB are moved faster .* 1.00 MiB at least"),
+        ("host:0 -> host:0 via cpu, work=stream, chunk=4KiB", "4.00 KiB are moved faster"),
         ("host:0 -> host:0 via cpu, work=chase, cap=1GB/s", "no bytes that cap could limit"),
     ],
 )
@@ -100,6 +102,16 @@ def test_cpu_flow_memory_bytes_count_buffers_and_threads(flows: CpuFlows) -> Non
     assert flows.memory_bytes(flow("host:0 -> host:0 via cpu, size=8KiB"), 100) == 16384
 
 
+@pytest.mark.parametrize("text", ["size=1MiB", "chunk=1MiB", "work=stream, size=2MiB"])
+def test_cpu_flow_of_small_chunks_repeats_them_between_time_stamps(
+    flows: CpuFlows, text: str
+) -> None:
+    usual = flows.open(flow("host:0 -> host:0 via cpu"), 0, 64 * MIB).lanes[0].work
+    assert flows.missing(flow(f"host:0 -> host:0 via cpu, {text}")) is None
+    (lane,) = flows.open(flow(f"host:0 -> host:0 via cpu, {text}"), 0, 64 * MIB).lanes
+    assert lane.work >= usual
+
+
 def test_cpu_copy_that_did_not_arrive_is_told_with_its_place(
     flows: CpuFlows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,3 +130,13 @@ def test_cpu_copy_that_did_not_arrive_is_told_with_its_place(
     run_together([opened.lanes], 0.02, clock=time.monotonic, pause=time.sleep)
     with pytest.raises(MeasurementFailed, match=f"{text}: .* wrong, from offset 10[0-9] on"):
         opened.check()
+
+
+def test_cpu_gemm_lets_torch_compute_on_its_own_thread_alone(flows: CpuFlows) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    (lane,) = flows.open(flow("core:0 -> core:0 via cpu, work=gemm"), 0, MIB).lanes
+    told: list[int] = []
+    assert isinstance(lane.stream, CpuStream)
+    lane.stream.launch(lambda: told.append(torch.get_num_threads()))
+    lane.stream.synchronize()
+    assert told == [1]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,19 @@ from topoprobe.measure.device import Stream
 from topoprobe.measure.devices.cpu.buffer import GROUP_BYTES, CpuBuffer, fill_bytes, fill_floats
 from topoprobe.measure.devices.cpu.device import CpuDevice, CpuStream
 from topoprobe.measure.devices.cpu.gemm import gemm_variants, num_flop
-from topoprobe.measure.devices.cpu.libraries import can_limit_blas, has_module, numba_gap
+from topoprobe.measure.devices.cpu.libraries import (
+    can_limit_blas,
+    compute_alone,
+    has_module,
+    numba_gap,
+)
 from topoprobe.measure.devices.cpu.placement import buffer_on_node
 from topoprobe.measure.devices.cpu.ring import fill_ring
 from topoprobe.measure.devices.cpu.stream import ARRAYS_MOVED, SCALAR, stream_variants
 from topoprobe.measure.devices.flows import OpenFlow, Place
 from topoprobe.measure.devices.storage.scratch import UNIT_BYTES, open_scratch, scratch_gap
 from topoprobe.measure.flows import End, Flow, Work
+from topoprobe.units import format_bytes
 
 _UNITS = {
     Work.MEMCPY: "bytes_per_s",
@@ -37,8 +44,12 @@ _UNITS = {
 }
 # Of those whose size can be chosen.
 _NUM_BUFFERS = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMV: 1}
+# Of those that take as many bytes at a time as they are told.
+_CHUNKED = (Work.MEMCPY, Work.STREAM, Work.GEMV)
 _PAGE_BYTES = 4096
 _CHUNK_BYTES = 16 << 20
+# Less is done before another call of Python begins.
+_LEAST_BYTES = 1 << 20
 _HOPS_PER_CHUNK = 20_000
 _DISK_BLOCK_BYTES = 1 << 20
 # Three matrices of 1 MiB: they stay in a core's second-level cache.
@@ -94,6 +105,7 @@ class CpuFlows:
             raise UsageError(
                 f"{flow}: the size is no multiple of {_PAGE_BYTES} bytes; round it up."
             )
+        self._check_chunks(flow)
         if flow.cap_bytes_per_s is not None and self.unit(flow) != "bytes_per_s":
             raise UsageError(f"{flow}: {flow.work} moves no bytes that cap could limit.")
         if flow.work is Work.DISK:
@@ -136,8 +148,15 @@ class CpuFlows:
             stream = self._stack.enter_context(self._device.open_stream(f"core:{cpu}"))
             load = self._load(flow, stream, flow.size_bytes or size_bytes)
             loads.append(load)
+            num_repeats = self._num_repeats(flow, size_bytes)
             lanes.append(
-                Lane(self._device, stream, _enqueuer(load), load.work, num_queued=_NUM_QUEUED)
+                Lane(
+                    self._device,
+                    stream,
+                    _enqueuer(load, num_repeats),
+                    load.work * num_repeats,
+                    num_queued=_NUM_QUEUED,
+                )
             )
 
         def check() -> None:
@@ -149,6 +168,14 @@ class CpuFlows:
     def close(self) -> None:
         """End the threads of all flows."""
         self._stack.close()
+
+    def _check_chunks(self, flow: Flow) -> None:
+        least_bytes = min(flow.size_bytes or _CHUNK_BYTES, flow.chunk_bytes or _CHUNK_BYTES)
+        if flow.work in _CHUNKED and least_bytes < _LEAST_BYTES:
+            raise UsageError(
+                f"{flow}: {format_bytes(least_bytes)} are moved faster than a CPU is told to; give "
+                f"size and chunk {format_bytes(_LEAST_BYTES)} at least."
+            )
 
     def _check_threads(self, flow: Flow) -> None:
         if _core(flow) is not None:  # whoever names a core wants its threads there
@@ -173,9 +200,15 @@ class CpuFlows:
         cpus = self._near(flow)
         return tuple(cpus[(index + number) % len(cpus)] for number in range(count))
 
+    def _num_repeats(self, flow: Flow, size_bytes: int) -> int:
+        """Count the chunks between two time stamps: the runner looks once in a millisecond."""
+        if flow.work not in _CHUNKED:
+            return 1
+        return math.ceil(_CHUNK_BYTES / _chunk_bytes(flow, size_bytes))
+
     def _load(self, flow: Flow, stream: CpuStream, size_bytes: int) -> _Load:
         """Prepare what one thread repeats, on that thread: it places memory of ``core:N``."""
-        chunk_bytes = min(flow.chunk_bytes or _CHUNK_BYTES, size_bytes)
+        chunk_bytes = _chunk_bytes(flow, size_bytes)
         make = {
             Work.MEMCPY: _memcpy,
             Work.STREAM: _stream,
@@ -203,6 +236,10 @@ class CpuFlows:
             file.read(next(offsets), block_bytes)
 
         return _Load(read, itertools.repeat(()), block_bytes)
+
+
+def _chunk_bytes(flow: Flow, size_bytes: int) -> int:
+    return min(flow.chunk_bytes or _CHUNK_BYTES, flow.size_bytes or size_bytes)
 
 
 def _core(flow: Flow) -> int | None:
@@ -238,11 +275,16 @@ def _floats(end: End, num_bytes: int, seed: int, dtype: str = "float64") -> NDAr
     return buffer.view(dtype)
 
 
-def _enqueuer(load: _Load) -> Callable[[Stream], None]:
+def _enqueuer(load: _Load, num_repeats: int) -> Callable[[Stream], None]:
     def enqueue(stream: Stream) -> None:
-        stream.launch(load.kernel, *next(load.arguments))
+        stream.launch(_repeat, load.kernel, tuple(itertools.islice(load.arguments, num_repeats)))
 
     return enqueue
+
+
+def _repeat(kernel: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> None:
+    for each in arguments:
+        kernel(*each)
 
 
 def _memcpy(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
@@ -321,6 +363,7 @@ def _chase(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
 
 
 def _gemm(flow: Flow, size_bytes: int, chunk_bytes: int) -> _Load:
+    compute_alone()
     multiply = _multipliers()[-1]
     matrices = [
         _floats(flow.source, _GEMM_BYTES, seed, "float32").reshape(_GEMM_SIZE, _GEMM_SIZE)

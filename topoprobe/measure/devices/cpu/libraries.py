@@ -50,6 +50,18 @@ def library_threads(num_threads: int) -> Iterator[None]:
             set_threads(before)
 
 
+def compute_alone() -> None:
+    """Let torch compute on the calling thread alone.
+
+    OpenMP keeps a number for each thread: what `library_threads` says on one does not hold on
+    another, whose helpers would run on the CPU that it is bound to, and wait for each other.
+    """
+    if has_module("torch"):
+        import torch
+
+        torch.set_num_threads(1)
+
+
 def can_limit_blas() -> bool:
     """Tell whether numpy's BLAS is an OpenBLAS whose threads can be set."""
     return _openblas() is not None
