@@ -64,7 +64,7 @@ class GivenFlows:
     gpus: GpuChoice = ALL_IDLE
     name: str = "flows"
     summary: str = "Run the given flows alone and together."
-    revision: int = 2
+    revision: int = 3
 
     @property
     def seconds(self) -> float:
