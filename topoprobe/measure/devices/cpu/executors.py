@@ -202,9 +202,11 @@ class CpuFlows:
 
     def _num_repeats(self, flow: Flow, size_bytes: int) -> int:
         """Count the chunks between two time stamps: the runner looks once in a millisecond."""
-        if flow.work not in _CHUNKED:
-            return 1
-        return math.ceil(_CHUNK_BYTES / _chunk_bytes(flow, size_bytes))
+        if flow.work is Work.DISK:
+            return math.ceil(_DISK_BLOCK_BYTES / (flow.chunk_bytes or _DISK_BLOCK_BYTES))
+        if flow.work in _CHUNKED:
+            return math.ceil(_CHUNK_BYTES / _chunk_bytes(flow, size_bytes))
+        return 1
 
     def _load(self, flow: Flow, stream: CpuStream, size_bytes: int) -> _Load:
         """Prepare what one thread repeats, on that thread: it places memory of ``core:N``."""
