@@ -25,6 +25,21 @@ def calibrated(*members: Series) -> CalibrationDocument:
     return calibrate(results(*members), tool=TOOL)
 
 
+def pair(one: str, other: str, slowdown: float) -> list[Series]:
+    """Two flows of one rate alone, and that much slower together."""
+    flows = [
+        f"host:0 -> core:{core} via cpu, work={work}" for core, work in enumerate((one, other))
+    ]
+    return [
+        series(name, rate, set=text, flow=flow, index=index)
+        for index, flow in enumerate(flows)
+        for name, rate, text in (
+            ("contention.shared", 12e9 / slowdown, " | ".join(flows)),
+            ("contention.solo", 12e9, flow),
+        )
+    ]
+
+
 BASE = calibrated(
     stream("triad", 5e9),
     stream("copy", 4e9),
@@ -90,3 +105,20 @@ def test_what_nobody_measured_comes_from_data_sheets_and_is_nominal() -> None:
 
 def test_machine_without_gpus_takes_nothing_from_data_sheets() -> None:
     assert supplemented(BASE).links == BASE.links
+
+
+def test_slowdowns_of_pairs_that_new_runs_lack_come_from_the_base() -> None:
+    old = calibrated(*pair("stream", "stream", 2.0), *pair("stream", "memcpy", 4.0))
+    new = calibrated(*pair("memcpy", "memcpy", 3.0), *pair("stream", "stream", 5.0))
+    matrix = completed(new, old, "base.json").contention[0].slowdown
+    assert matrix is not None
+    assert matrix.flows == ("memcpy", "stream")
+    (both, beside_read), (beside_memcpy, again) = matrix.slowdown_victim_aggressor
+    assert both is not None
+    assert again is not None
+    assert beside_read is not None
+    assert beside_memcpy is not None
+    assert [both.value, again.value] == pytest.approx([3.0, 5.0])
+    assert [beside_read.value, beside_memcpy.value] == pytest.approx([4.0, 4.0])
+    assert beside_read.evidence.startswith("from base.json: ")
+    assert not again.evidence.startswith("from base.json: ")

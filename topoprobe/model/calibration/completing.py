@@ -21,6 +21,7 @@ from topoprobe.records.calibration import (
     LinkCalibration,
     ModelCost,
     RooflinePoint,
+    SlowdownMatrix,
     StorageRate,
     StreamRate,
     SwapLaw,
@@ -104,11 +105,13 @@ def _supplied(device: DeviceCalibration, sheet: DeviceCalibration | None) -> Dev
 
 
 def _filled(new: T, base: T) -> T:
-    taken = {}
+    taken: dict[str, Any] = {}
     for field in new.__struct_fields__:
         mine, theirs = getattr(new, field), getattr(base, field)
         if isinstance(mine, tuple) and isinstance(theirs, tuple):
             taken[field] = _list(mine, theirs)
+        elif isinstance(mine, SlowdownMatrix) and isinstance(theirs, SlowdownMatrix):
+            taken[field] = _matrix(mine, theirs)
         elif mine is None:
             taken[field] = theirs
     return msgspec.structs.replace(new, **taken)
@@ -123,6 +126,23 @@ def _list(mine: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[Any, ...]:
     base = {key(one): one for one in theirs}
     own = tuple(_entry(one, base.pop(key(one), None)) for one in mine)
     return own + tuple(base.values())
+
+
+def _matrix(mine: SlowdownMatrix, theirs: SlowdownMatrix) -> SlowdownMatrix:
+    """Return the cells of both; a pair that both have keeps the cell of the first."""
+    cells = _cells(theirs) | _cells(mine)
+    flows = tuple(dict.fromkeys(mine.flows + theirs.flows))
+    rows = tuple(tuple(cells.get((victim, other)) for other in flows) for victim in flows)
+    return SlowdownMatrix(flows=flows, slowdown_victim_aggressor=rows)
+
+
+def _cells(matrix: SlowdownMatrix) -> dict[tuple[str, str], Estimate]:
+    return {
+        (victim, aggressor): cell
+        for victim, row in zip(matrix.flows, matrix.slowdown_victim_aggressor, strict=True)
+        for aggressor, cell in zip(matrix.flows, row, strict=True)
+        if cell is not None
+    }
 
 
 def _entry(mine: Any, theirs: Any) -> Any:
