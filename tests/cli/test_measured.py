@@ -69,6 +69,7 @@ def document_of(
     [
         ([5e9, 5.1e9, 4.9e9, 5e9, 5e9], "x2.00 slower (1."),
         ([11e9, 9e9, 10.5e9, 9.5e9, 10e9], "unchanged within the noise (0."),
+        ([14e9, 6e9, 13e9, 7e9, 10e9], "cannot be told apart from no change (0."),
         ([20e9, 20.1e9, 19.9e9, 20e9, 20e9], "x2.00 faster (1."),
     ],
 )

@@ -20,6 +20,8 @@ from topoprobe.units import format_flops, format_rate, format_seconds
 
 _MAX_SETS_IN_FULL = 1
 _MOST_NAMES = 4
+# An interval that reaches further from 1 may hide a change, and does not show that there is none.
+_MOST_NOISE_RATIO = 0.2
 # What the largest of many chunks decides is never steady.
 _OF_SINGLE_CHUNKS = ("contention.jitter", "contention.convergence")
 
@@ -145,6 +147,8 @@ def _change(slowdown: Estimate) -> str:
         return f"x{slowdown.value:.2f} slower {interval}"
     if slowdown.high < 1.0:
         return f"x{1 / slowdown.value:.2f} faster ({1 / slowdown.high:.2f}-{1 / slowdown.low:.2f})"
+    if max(1.0 - slowdown.low, slowdown.high - 1.0) > _MOST_NOISE_RATIO:
+        return f"cannot be told apart from no change {interval}"
     return f"unchanged within the noise {interval}"
 
 
