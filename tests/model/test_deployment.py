@@ -167,6 +167,23 @@ def test_calibration_that_cannot_answer_says_why() -> None:
         deploy_calibrated(calibration(), "llama-2-7b")
 
 
+def test_model_without_a_rate_of_its_type_is_offered_in_one_that_runs() -> None:
+    document = builtin_calibration("dgx-v100")
+    assert document is not None
+    with pytest.raises(ModelError, match=r"rate .*, or choose llama-3-8b:fp16\.$"):
+        deploy_calibrated(document, "llama-3-8b")
+    assert deploy_calibrated(document, "llama-3-8b:fp16").shape.dtype == "fp16"
+    volta = find_nominal_device("v100-32gb-sxm")
+    assert volta is not None
+    with pytest.raises(ModelError, match=r"choose another device, or llama-3-8b:fp16\.$"):
+        deploy_nominal(volta, "llama-3-8b")
+
+
+def test_type_whose_weights_exceed_the_memory_is_not_offered() -> None:
+    with pytest.raises(ModelError, match=r"or choose another model\.$"):
+        deploy_calibrated(calibration(), "llama-2-7b")
+
+
 def test_kv_blocks_fill_what_the_weights_leave() -> None:
     deployment = deploy_nominal(A100, "llama-2-7b")
     assert num_kv_blocks(deployment, 16, None) == int((72e9 - 13_476_298_752) / (16 * 512 * 1024))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -77,9 +79,10 @@ def deploy_nominal(device: NominalDevice, model: str) -> Deployment:
     shape = _known_shape(model)
     flop_per_s = device.compute_flop_per_s.get(shape.dtype)
     if flop_per_s is None:
+        offer = _instead(shape, device.compute_flop_per_s, device.memory_bytes.value)
         raise ModelError(
             f"{device.title} has no nominal {shape.dtype} rate, which {model} needs; choose "
-            "another device or model."
+            f"another device, or {offer or 'another model'}."
         )
     sheet = flop_per_s.source.partition(";")[0]
     return Deployment(
@@ -249,11 +252,30 @@ def _derived(calibration: CalibrationDocument, shape: ModelShape) -> Deployment:
                 memory_bytes=_memory_bytes([device]),
                 num_alike=_num_alike(calibration, device),
             )
+    offers = (
+        _instead(shape, [rate.dtype for rate in each.compute], _memory_bytes([each]))
+        for each in calibration.devices
+        if each.memory_bandwidth_bytes_per_s is not None
+    )
     raise ModelError(
         f"The calibration has no step law of {shape.name}, and no device with a measured "
         f"{shape.dtype} rate and memory bandwidth to derive one from; measure them with "
-        "`topoprobe bench`, or choose another model."
+        f"`topoprobe bench`, or choose {next(filter(None, offers), 'another model')}."
     )
+
+
+def _instead(shape: ModelShape, dtypes: Collection[str], memory_bytes: float | None) -> str | None:
+    """Name the model in a type that a device has a rate of and room for, the nearest in size."""
+    room_bytes = math.inf if memory_bytes is None else memory_bytes * USABLE_RATIO
+    fitting = [
+        dtype
+        for dtype, num_bytes in DTYPE_BYTES.items()
+        if dtype in dtypes and num_bytes * num_parameters(shape) < room_bytes
+    ]
+    if not fitting:
+        return None
+    nearest = min(fitting, key=lambda dtype: abs(DTYPE_BYTES[dtype] - shape.dtype_bytes))
+    return f"{shape.name}:{nearest}"
 
 
 def _num_alike(calibration: CalibrationDocument, device: DeviceCalibration) -> int:
