@@ -58,6 +58,18 @@ def test_flow_with_a_duration_goes_when_it_is_over() -> None:
     assert sized.end_s == pytest.approx(2.0 + 2.0)
 
 
+@pytest.mark.parametrize(
+    ("keys", "end_s", "is_moved"),
+    [(", size=30GB, duration=2s, delay=1s", 3.0, False), (", size=10GB, duration=2s", 1.0, True)],
+)
+def test_flow_with_size_and_duration_goes_at_the_earlier_end(
+    keys: str, end_s: float, is_moved: bool
+) -> None:
+    (only,) = of(keys)
+    assert (only.end_s, only.rate_per_s) == pytest.approx((end_s, LINK))
+    assert only.moves(30e9 if "30GB" in keys else 10e9) == is_moved
+
+
 @given(st.lists(st.tuples(st.integers(1, 10**9), st.floats(0.001, 2.0)), min_size=1, max_size=6))
 def test_flows_move_their_bytes_and_no_more_than_the_link_carries(
     moves: list[tuple[int, float]],

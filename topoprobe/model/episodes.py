@@ -11,6 +11,8 @@ from topoprobe.model.fabric.demand import Allocation
 ENDLESS = float("inf")
 # Ends that differ by less are one.
 _TOLERANCE_RATIO = 1e-9
+# Bytes are a mean rate times a difference of times: less exact than the ends themselves.
+_MOVED_TOLERANCE_RATIO = 1e-6
 
 Rates = Callable[[tuple[int, ...]], Mapping[int, Allocation]]
 
@@ -62,6 +64,13 @@ class Life:
     rate_per_s: float
     slowest: Episode
 
+    def moves(self, size_bytes: float) -> bool:
+        """Tell whether it goes with that many bytes moved."""
+        if self.end_s is None:
+            return False
+        moved_bytes = self.rate_per_s * (self.end_s - self.start_s)
+        return moved_bytes >= size_bytes * (1 - _MOVED_TOLERANCE_RATIO)
+
 
 def is_timed(flow: Flow) -> bool:
     """Tell whether a flow comes later than the set or ends by itself."""
@@ -76,9 +85,9 @@ def has_size(flow: Flow) -> bool:
 def episodes(flow_set: FlowSet, rates: Rates) -> tuple[Episode, ...]:
     """Follow flows as they come, move their bytes and go.
 
-    A flow comes after its delay and goes once it has moved its size, or after its duration where
-    it names no size; one with neither stays. Sizes of CPU flows are of buffers that they go through
-    over and over. No time but that of bytes counts: nothing takes a start-up.
+    A flow comes after its delay and goes once it has moved its size or its duration is over,
+    whichever is first; one with neither stays. Sizes of CPU flows are of buffers that they go
+    through over and over. No time but that of bytes counts: nothing takes a start-up.
 
     Parameters
     ----------
@@ -150,9 +159,12 @@ def _end_s(
     allocations: Mapping[int, Allocation],
 ) -> float:
     flow = flow_set.flows[index]
+    moved_s = ENDLESS
     if left_bytes < ENDLESS:
-        return now_s + left_bytes / allocations[index].rate_bytes_per_s
-    return ENDLESS if flow.duration_s is None else (flow.delay_s or 0.0) + flow.duration_s
+        moved_s = now_s + left_bytes / allocations[index].rate_bytes_per_s
+    if flow.duration_s is None:
+        return moved_s
+    return min(moved_s, (flow.delay_s or 0.0) + flow.duration_s)
 
 
 def _size(flow: Flow) -> float:

@@ -51,7 +51,8 @@ class FlowPrediction:
     start_s : float
         When it comes, from the start of the set.
     completion_s : float or None
-        When it has moved its size, from the start of the set; None where it names none.
+        When it has moved its size, from the start of the set; None where it names none, or its
+        duration is over before.
     bottleneck : str or None
         The resource that holds it back where it is slowest; None where it is its own cap.
     bottleneck_words : str or None
@@ -205,13 +206,17 @@ def _flow(
         solo_per_s=alone.rate_bytes_per_s,
         over=over,
         start_s=life.start_s,
-        completion_s=life.end_s if has_size(flow) else None,
+        completion_s=life.end_s if _is_done(flow, life) else None,
         bottleneck=name,
         bottleneck_words=None if name is None else fabric.words(name),
         why=reason(fabric, beside, index, allocation),
         is_upper_bound=placed[index].is_upper_bound,
         route=placed[index].route,
     )
+
+
+def _is_done(flow: Flow, life: Life) -> bool:
+    return has_size(flow) and life.moves(flow.size_bytes or 0)
 
 
 def _together(flow_set: FlowSet, found: Sequence[Episode]) -> float | None:
