@@ -38,8 +38,9 @@ _EPILOG = (
     "A rate is that of all flows at once. Where some have a size, a duration or a delay, it is the "
     "mean over the time that the flow itself takes, of one without an end over the time beside "
     "others; its slowdown is that of this mean, and it is done after its delay and its bytes, "
-    "without start-up, unless its duration ends it before. Flows by cpu need a calibration; their sizes are of buffers. A rate is 'at "
-    "most' where the flow crosses something of unknown capacity."
+    "without start-up, unless its duration ends it before. Flows by cpu need a calibration; their "
+    "sizes are of buffers. A rate is 'at most' where the flow crosses something of unknown "
+    "capacity."
 )
 _MODELS = ("fluid", "transactions")
 # Characters of a set that the line of what comes next repeats.
