@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from topoprobe.errors import ModelError
@@ -117,15 +117,18 @@ class Port:
         Those that meet the others here.
     ports : list of Port
         Those behind it, at which others have met before.
+    behind : sequence of Flow
+        All that come through it.
     slope, taken : float
         Of the turns given to it, those that one turn for each of its children makes, and those
         that are taken anyway, as found last.
     """
 
-    __slots__ = ("flows", "law", "ports", "slope", "taken")
+    __slots__ = ("behind", "flows", "law", "ports", "slope", "taken")
 
-    def __init__(self, law: str, flows: Iterable[Flow], at: str, depth: int) -> None:
+    def __init__(self, law: str, flows: Sequence[Flow], at: str, depth: int) -> None:
         self.slope = self.taken = 0.0
+        self.behind = flows
         while True:
             self.law = law
             self.flows: list[Flow] = []
@@ -185,7 +188,7 @@ class Arbiter:
     def root(self) -> Port:
         """Where all flows have merged."""
         if self._root is None:
-            self._root = Port(self.id, self.flows, self.id, 0)
+            self._root = Port(self.id, list(self.flows), self.id, 0)
         return self._root
 
     def add(self, flow: Flow) -> None:
@@ -200,33 +203,16 @@ class Arbiter:
             self.wanted_per_s = 0.0
         self._root = None
 
-    def offers(self, held: Mapping[Flow, float]) -> dict[Flow, float]:
-        """Divide what flows of known rates leave among the others.
-
-        Parameters
-        ----------
-        held : mapping of Flow to float
-            Rates of flows that take no more than their turns give them.
-
-        Returns
-        -------
-        dict of Flow to float
-            What each other flow gets if it can take all that its turns give.
-        """
+    def offers(self) -> dict[Flow, float]:
+        """Say what each flow gets if all take what their turns give."""
         if self.root.ports:
-            lines, level = self._level(held)
-            return {flow: grows * level + offset for flow, grows, offset in lines}
-        # The same where no port has another behind it, which is most often so.
-        law = self.root.law
-        left, slope = self.capacity_per_s, 0.0
-        turns: dict[Flow, float] = {}
+            lines, level = self._level({})
+            return {flow: grows * level for flow, grows, _ in lines}
+        law, slope = self.root.law, 0.0
         for flow, takes in self.flows.items():
-            if flow in held:
-                left -= takes * held[flow]
-            else:
-                turns[flow] = flow.turns[law]
-                slope += takes / turns[flow]
-        return {flow: left / (slope * each) for flow, each in turns.items()}
+            slope += takes / flow.turns[law]
+        level = self.capacity_per_s / slope
+        return {flow: level / flow.turns[law] for flow in self.flows}
 
     def answers(
         self, wants: Mapping[Flow, float], content: Mapping[Flow, float]
@@ -263,27 +249,6 @@ class Arbiter:
             content = found
         content = self._raise(wants)
         return self._answers(content), content
-
-    def slopes(
-        self, answers: Mapping[Flow, float], content: Mapping[Flow, float], flow: Flow
-    ) -> dict[Flow, float]:
-        """Say how answers change with what a content flow wants, as long as the same are content.
-
-        Parameters
-        ----------
-        answers, content : mapping of Flow to float
-            As `answers` returned them.
-        flow : Flow
-            A content one.
-
-        Returns
-        -------
-        dict of Flow to float
-            Per byte per second more for it.
-        """
-        more = self._answers({**content, flow: content[flow] * 1.5})
-        half = content[flow] * 0.5
-        return {each: (more[each] - answer) / half for each, answer in answers.items()}
 
     def _answers(self, content: Mapping[Flow, float]) -> dict[Flow, float]:
         lines, level = self._level(content)
@@ -370,10 +335,5 @@ def _spread(
         if child.slope:
             _spread(child, (level - child.taken) / child.slope, held, answers)
         else:
-            for flow in flows_behind(child):
+            for flow in child.behind:
                 answers[flow] = held[flow] + (level - child.taken) / flow.turns[port.law]
-
-
-def flows_behind(port: Port) -> list[Flow]:
-    """List all flows that come through a port."""
-    return port.flows + [flow for child in port.ports for flow in flows_behind(child)]

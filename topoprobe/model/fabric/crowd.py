@@ -1,12 +1,11 @@
-"""Nearly fair rates of very many flows: the bargain of all with all, in arrays."""
+"""Where very many flows are held, as a guess: the bargain of all with all, in arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from topoprobe.model.fabric.arbiter import TIE_RATIO, Arbiter, Flow, Port, flows_behind
-from topoprobe.model.fabric.demand import Allocation
+from topoprobe.model.fabric.arbiter import TIE_RATIO, Arbiter, Flow, Port
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,24 +15,24 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 MAX_ROUNDS = 600
-NEAR_RATIO = 1e-11
+NEAR_RATIOS = (1e-4, 1e-7, 1e-11)  # how far flows still move when it is time for a guess
 LARGER, SMALLER, SMALLEST = 1.05, 0.5, 0.02  # steps of those that went on, or turned
 
 
-def crowd(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
-    """Let all flows bargain with all arbiters for a number of rounds.
+def crowd(ways: Mapping[Flow, Sequence[Arbiter]]) -> Iterator[dict[Flow, Arbiter | None]]:
+    """Let all flows bargain with all arbiters, round by round.
 
-    The rules are those of `bargain`, but for one: who is content is what the last round said.
+    The rules are those of `Bargain`, but for one: who is content is what the last round said.
 
     Parameters
     ----------
     ways : mapping of Flow to sequence of Arbiter
         What can run out on the way of each flow.
 
-    Returns
-    -------
-    dict of Flow to Allocation
-        Close to the fair ones.
+    Yields
+    ------
+    dict of Flow to Arbiter or None
+        Where each flow would be held, None for its limit; from time to time, the later the surer.
     """
     import numpy as np
 
@@ -41,20 +40,21 @@ def crowd(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
     wants = table.limits[table.flows]
     content = np.zeros(len(wants), dtype=bool)
     steps, last = np.ones(len(wants)), np.zeros(len(wants))
-    for _ in range(MAX_ROUNDS):
-        answers = table.answers(wants, content)
-        least, told = table.choices(answers)
-        content = wants < answers * (1.0 - TIE_RATIO)
-        moves = told - wants
-        if np.all(np.abs(moves) <= NEAR_RATIO * wants):
-            break
-        turned = moves * last < 0.0
-        steps = np.where(
-            turned, np.maximum(steps * SMALLER, SMALLEST), np.minimum(steps * LARGER, 1.0)
-        )
-        last = moves
-        wants = np.maximum(wants + steps * moves, wants / 2.0)
-    return table.allocations(answers, least)
+    for near_ratio in NEAR_RATIOS:
+        for _ in range(MAX_ROUNDS):
+            answers = table.answers(wants, content)
+            least, told = table.choices(answers)
+            content = wants < answers * (1.0 - TIE_RATIO)
+            moves = told - wants
+            if np.all(np.abs(moves) <= near_ratio * wants):
+                break
+            turned = moves * last < 0.0
+            steps = np.where(
+                turned, np.maximum(steps * SMALLER, SMALLEST), np.minimum(steps * LARGER, 1.0)
+            )
+            last = moves
+            wants = np.maximum(wants + steps * moves, wants / 2.0)
+        yield table.held(answers, least)
 
 
 class _Depth(NamedTuple):
@@ -168,20 +168,17 @@ class _Table:
         elsewhere[self.order] = np.minimum(told, self.limits[flows])
         return least, elsewhere
 
-    def allocations(self, answers: Floats, least: Floats) -> dict[Flow, Allocation]:
-        """Rates and bottlenecks as the last answers have them."""
+    def held(self, answers: Floats, least: Floats) -> dict[Flow, Arbiter | None]:
+        """Say where each flow could have least."""
         import numpy as np
 
-        bottlenecks: dict[int, int] = {}
+        first: dict[int, int] = {}
         for entry in np.flatnonzero(answers <= least[self.flows]).tolist():
-            bottlenecks.setdefault(int(self.flows[entry]), int(self.roots[entry]))
-        found = {}
-        for index, (flow, rate) in enumerate(zip(self.all_flows, least.tolist(), strict=True)):
-            held = rate < flow.limit_bytes_per_s
-            found[flow] = (
-                Allocation(rate, self.arbiters[bottlenecks[index]].id) if held else flow.alone
-            )
-        return found
+            first.setdefault(int(self.flows[entry]), int(self.roots[entry]))
+        return {
+            flow: self.arbiters[first[index]] if rate < flow.limit_bytes_per_s else None
+            for index, (flow, rate) in enumerate(zip(self.all_flows, least.tolist(), strict=True))
+        }
 
 
 def _sums(groups: Indices, values: Floats, num: int) -> Floats:
@@ -209,7 +206,7 @@ def _depths(arbiters: Sequence[Arbiter]) -> list[_Depth]:
             entries = entry_of[number]
             rows += [
                 (entries[flow], index, flow.turns[port.law], flow.turns[outer])
-                for flow in flows_behind(port)
+                for flow in port.behind
             ]
             behind += [(child, index, port.law, number) for child in port.ports]
         entries_, ports_, turns, outer_turns = (

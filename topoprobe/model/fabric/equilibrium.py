@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from topoprobe.model.fabric.arbiter import Arbiter, Flow, Port, flows_behind
+from topoprobe.model.fabric.arbiter import Arbiter, Flow, Port
 from topoprobe.model.fabric.demand import Demand
 from topoprobe.model.fabric.resource import Resource
 
@@ -106,7 +106,7 @@ def _firsts(port: Port, rates: Mapping[Flow, float], more: float) -> Iterator[Fl
     law = port.law
     had: dict[Flow | Port, float] = {flow: flow.turns[law] * rates[flow] for flow in port.flows}
     for behind in port.ports:
-        had[behind] = sum(flow.turns[law] * rates[flow] for flow in flows_behind(behind))
+        had[behind] = sum(flow.turns[law] * rates[flow] for flow in behind.behind)
     most = max(had.values())
     for child, mine in had.items():
         if mine * more >= most:

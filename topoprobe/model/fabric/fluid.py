@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from topoprobe.errors import ModelError
 from topoprobe.model.fabric.arbiter import Arbiter, Flow
 from topoprobe.model.fabric.demand import Allocation, Demand
-from topoprobe.model.fabric.filling import fill
 from topoprobe.model.fabric.resource import Resource
+from topoprobe.model.fabric.settling import settle
 
 
 def solve(resources: Iterable[Resource], demands: Iterable[Demand]) -> dict[str, Allocation]:
@@ -149,7 +149,7 @@ class Fluid:
                 changed.append(flow.demand.id)
                 self._allocations[flow.demand.id] = flow.alone
                 continue
-            for flow, allocation in fill(flows, arbiters).items():
+            for flow, allocation in settle(flows, arbiters).items():
                 self._allocations[flow.demand.id] = allocation
                 changed.append(flow.demand.id)
             for flow in flows:

@@ -151,3 +151,22 @@ def test_port_with_one_law_keeps_it_inside_a_resource_with_another() -> None:
     ]
     found = {name: each.rate_bytes_per_s for name, each in solve(resources, flows).items()}
     assert found == pytest.approx({"large": 4.0, "small": 2.0, "other": 6.0})
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_shares_that_contradict_each_other_settle_all_the_same(seed: int) -> None:
+    # Any resources in any order, with any law: far from what machines have.
+    rng = random.Random(seed)
+    resources = [
+        Resource(f"r{each}", "wire", rng.uniform(1e9, 3e10), Sharing(rng.choice(LAWS)))
+        for each in range(rng.randint(2, 8))
+    ]
+    flows = []
+    for each in range(rng.randint(2, 14)):
+        some = rng.sample(resources, rng.randint(1, min(5, len(resources))))
+        uses = [Use(one.id, rng.choice((1.0, 1.34, 0.047, 0.5))) for one in some]
+        way = rng.randint(0, len(uses))
+        size = rng.choice(SIZES)
+        flows.append(Demand(f"f{each}", tuple(uses[:way]), tuple(uses[way:]), size))
+    found = {name: got.rate_bytes_per_s for name, got in solve(resources, flows).items()}
+    assert breaches(resources, flows, found) == []

@@ -1,0 +1,173 @@
+"""What flows get if each is held where a guess says: one linear equation for each port's turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from topoprobe.model.fabric.arbiter import TIE_RATIO, Arbiter, Flow, Port
+from topoprobe.model.fabric.elimination import eliminate
+
+SMALLEST_RATIO = 1e-3  # of its limit, for a flow that a wrong guess leaves nothing
+
+# Where each flow is held; None where its own limit holds it.
+Guess: TypeAlias = Mapping[Flow, Arbiter | None]
+# For each arbiter that holds flows or is asked for too much, what each flow there could have.
+Answers: TypeAlias = Mapping[Arbiter, Mapping[Flow, float]]
+
+
+def answers_at(arbiters: Sequence[Arbiter], guess: Guess) -> Answers | None:
+    """Find what each arbiter could give each flow if a guess is right.
+
+    Every port behind which a flow is held gives each of its children the same number of turns, its
+    *level*. A held flow's rate is the level of its port over its turns, another's is its limit. So
+    that an arbiter that holds flows is used up, and that what a port behind it passes on is what
+    the port before it gives, is one linear equation for each level.
+
+    Parameters
+    ----------
+    arbiters : sequence of Arbiter
+        All that could hold a flow.
+    guess : mapping of Flow to Arbiter or None
+        Where each flow is held.
+
+    Returns
+    -------
+    mapping of Arbiter to mapping of Flow to float, or None
+        The guess is right if no flow has a lower answer, or limit, than where it is held. None if
+        the equations have no one solution.
+    """
+    levels = _Levels(guess)
+    if not levels.solve():
+        return None
+    answers: dict[Arbiter, dict[Flow, float]] = {}
+    wrong: list[Arbiter] = []
+    for arbiter in arbiters:
+        if levels.is_plausible(arbiter):
+            if arbiter.root in levels.columns:
+                answers[arbiter] = levels.answers(arbiter)
+        else:
+            wrong.append(arbiter)
+    return answers | {arbiter: _divided(arbiter, answers) for arbiter in wrong}
+
+
+def _divided(arbiter: Arbiter, answers: Answers) -> dict[Flow, float]:
+    """Let an arbiter divide what it has among flows that have what they could have elsewhere."""
+    wants: dict[Flow, float] = {}
+    for flow in arbiter.flows:
+        limit = flow.limit_bytes_per_s
+        elsewhere = [answers[each][flow] for each in flow.takes if each in answers]
+        wants[flow] = max(min([limit, *elsewhere]), limit * SMALLEST_RATIO)
+    return arbiter.answers(wants, {})[0]
+
+
+class _Levels:
+    """The levels of all ports behind which a guess has flows held.
+
+    Attributes
+    ----------
+    columns : dict of Port to int
+        The number of each such port.
+    levels : list of float
+        By number, each in the `_unit` of its port.
+    """
+
+    def __init__(self, guess: Guess) -> None:
+        self.columns: dict[Port, int] = {}
+        self.levels: list[float] = []
+        self._rows_of: dict[Port, int] = {}
+        self._guess = guess
+        self._shares: dict[Flow, tuple[int, float]] = {}
+        self._arbiters = {arbiter: None for arbiter in guess.values() if arbiter is not None}
+
+    def solve(self) -> bool:
+        """Write the equations and solve them; say whether that was possible."""
+        for arbiter in self._arbiters:
+            self._number(arbiter.root, arbiter)
+        self._rows: list[dict[int, float]] = [{} for _ in self.columns]
+        self._right = [0.0] * len(self.columns)
+        for arbiter in self._arbiters:
+            row = self._rows_of[arbiter.root]
+            self._right[row] = arbiter.capacity_per_s
+            self._add(row, arbiter.flows.items())
+            if arbiter.root.ports:
+                self._pass_on(arbiter.root)
+        levels = eliminate(self._rows, self._right)
+        if levels is None:
+            return False
+        self.levels = levels
+        self.rates = {flow: flow.limit_bytes_per_s for flow in self._guess}
+        for flow, (column, share) in self._shares.items():
+            self.rates[flow] = levels[column] * share
+        return True
+
+    def _number(self, port: Port, arbiter: Arbiter) -> bool:
+        guess, law = self._guess, port.law
+        here = [flow for flow in port.flows if guess[flow] is arbiter]
+        behind = [child for child in port.ports if self._number(child, arbiter)]
+        if not here and not behind:
+            return False
+        column = self.columns[port] = self._rows_of[port] = len(self.columns)
+        if not here:
+            # No rate depends on this level but in the equation of a child: have that in its place.
+            first = behind[0]
+            self._rows_of[port], self._rows_of[first] = self._rows_of[first], column
+        for flow in here:
+            self._shares[flow] = column, _unit(port) / flow.turns[law]
+        return True
+
+    def _pass_on(self, port: Port) -> None:
+        """Write that ports behind a port take the level of that port."""
+        law, column, unit = port.law, self.columns[port], _unit(port)
+        for child in port.ports:
+            if child in self.columns:
+                row = self._rows_of[child]
+                # Two equations that change places change the determinant's sign, and so does this.
+                sign = -1.0 if row == column else 1.0
+                self._rows[row][column] = -sign
+                scale = sign / unit
+                self._add(row, [(flow, scale * flow.turns[law]) for flow in child.behind])
+                self._pass_on(child)
+
+    def _add(self, row: int, parts: Iterable[tuple[Flow, float]]) -> None:
+        shares, coefficients = self._shares, self._rows[row]
+        for flow, per_byte in parts:
+            if flow in shares:
+                column, share = shares[flow]
+                coefficients[column] = coefficients.get(column, 0.0) + per_byte * share
+            else:
+                self._right[row] -= per_byte * flow.limit_bytes_per_s
+
+    def is_plausible(self, arbiter: Arbiter) -> bool:
+        """Whether an arbiter gives no more than it has, and no less than nothing."""
+        if arbiter in self._arbiters:
+            return self.levels[self.columns[arbiter.root]] > 0.0
+        taken = 0.0
+        for flow, takes in arbiter.flows.items():
+            taken += takes * self.rates[flow]
+        return taken <= arbiter.capacity_per_s * (1.0 + TIE_RATIO)
+
+    def answers(self, arbiter: Arbiter) -> dict[Flow, float]:
+        """Find what flows could have of an arbiter that holds some."""
+        answers: dict[Flow, float] = {}
+        self._spread(arbiter.root, answers)
+        return answers
+
+    def _spread(self, port: Port, answers: dict[Flow, float]) -> None:
+        level, law = self.levels[self.columns[port]] * _unit(port), port.law
+        for flow in port.flows:
+            answers[flow] = level / flow.turns[law]
+        for child in port.ports:
+            if child in self.columns:
+                self._spread(child, answers)
+                continue
+            left = level
+            for flow in child.behind:
+                left -= flow.turns[law] * self.rates[flow]
+            for flow in child.behind:
+                answers[flow] = self.rates[flow] + left / flow.turns[law]
+
+
+def _unit(port: Port) -> float:
+    """Return the turns of the first flow behind a port: with these, coefficients are about 1."""
+    return port.behind[0].turns[port.law]
