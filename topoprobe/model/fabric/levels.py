@@ -8,8 +8,6 @@ from typing import TypeAlias
 from topoprobe.model.fabric.arbiter import TIE_RATIO, Arbiter, Flow, Port
 from topoprobe.model.fabric.elimination import eliminate
 
-SMALLEST_RATIO = 1e-3  # of its limit, for a flow that a wrong guess leaves nothing
-
 # Where each flow is held; None where its own limit holds it.
 Guess: TypeAlias = Mapping[Flow, Arbiter | None]
 # For each arbiter that holds flows or is asked for too much, what each flow there could have.
@@ -22,7 +20,8 @@ def answers_at(arbiters: Sequence[Arbiter], guess: Guess) -> Answers | None:
     Every port behind which a flow is held gives each of its children the same number of turns, its
     *level*. A held flow's rate is the level of its port over its turns, another's is its limit. So
     that an arbiter that holds flows is used up, and that what a port behind it passes on is what
-    the port before it gives, is one linear equation for each level.
+    the port before it gives, is one linear equation for each level. An arbiter that would give
+    more than it has, or less than nothing, divides what it has as if there were no other.
 
     Parameters
     ----------
@@ -48,17 +47,10 @@ def answers_at(arbiters: Sequence[Arbiter], guess: Guess) -> Answers | None:
                 answers[arbiter] = levels.answers(arbiter)
         else:
             wrong.append(arbiter)
-    return answers | {arbiter: _divided(arbiter, answers) for arbiter in wrong}
-
-
-def _divided(arbiter: Arbiter, answers: Answers) -> dict[Flow, float]:
-    """Let an arbiter divide what it has among flows that have what they could have elsewhere."""
-    wants: dict[Flow, float] = {}
-    for flow in arbiter.flows:
-        limit = flow.limit_bytes_per_s
-        elsewhere = [answers[each][flow] for each in flow.takes if each in answers]
-        wants[flow] = max(min([limit, *elsewhere]), limit * SMALLEST_RATIO)
-    return arbiter.answers(wants, {})[0]
+    for arbiter in wrong:
+        wants = {flow: flow.limit_bytes_per_s for flow in arbiter.flows}
+        answers[arbiter], _ = arbiter.answers(wants, {})
+    return answers
 
 
 class _Levels:

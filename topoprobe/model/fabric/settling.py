@@ -48,24 +48,13 @@ def settle(flows: Sequence[Flow], arbiters: Sequence[Arbiter]) -> dict[Flow, All
     known = {arbiter.id: arbiter for arbiter in arbiters if not _is_implied(arbiter, known)}
     arbiters = list(known.values())
     ways = {flow: [known[name] for name in flow.takes if name in known] for flow in flows}
-    guess, answers = _iterate(ways, arbiters)
-    rates = {
-        flow: flow.limit_bytes_per_s if at is None else answers[at][flow]
-        for flow, at in guess.items()
-    }
-    wrong = unheld(arbiters, rates)
-    if wrong:
-        raise _unsettled(wrong)
-    return {
-        flow: flow.alone if at is None else Allocation(rates[flow], at.id)
-        for flow, at in guess.items()
-    }
+    return _iterate(ways, arbiters)
 
 
 def _iterate(
     ways: Mapping[Flow, Sequence[Arbiter]], arbiters: Sequence[Arbiter]
-) -> tuple[Guess, Answers]:
-    """Find a guess that is right, and what it leads to."""
+) -> dict[Flow, Allocation]:
+    """Better guesses until one is right; say what it leads to."""
     tried: set[tuple[Arbiter | None, ...]] = set()
     for guess in crowd(ways) if len(ways) >= NUM_CROWD else [_offered(ways, arbiters)]:
         found = _bettered(ways, arbiters, guess, tried)
@@ -78,7 +67,10 @@ def _iterate(
         if found is not None:
             return found
         if not bargain.go_on():
-            return guess, bargain.answers
+            found = _allocations(arbiters, guess, bargain.answers)
+            if found is not None:
+                return found
+            break
     raise _unsettled(ways)
 
 
@@ -91,8 +83,8 @@ def _bettered(
     arbiters: Sequence[Arbiter],
     guess: Guess,
     tried: set[tuple[Arbiter | None, ...]],
-) -> tuple[Guess, Answers] | None:
-    """Better a guess until it is right; None if it leads to one that was tried before."""
+) -> dict[Flow, Allocation] | None:
+    """Better a guess until it leads to itself; None if to one that was tried before."""
     while (key := tuple(guess.values())) not in tried:
         tried.add(key)
         answers = answers_at(arbiters, guess)
@@ -100,9 +92,21 @@ def _bettered(
             return None
         better = _held(ways, answers, guess)
         if better == guess:
-            return guess, answers
+            return _allocations(arbiters, guess, answers)
         guess = better
     return None
+
+
+def _allocations(
+    arbiters: Sequence[Arbiter], guess: Guess, answers: Answers
+) -> dict[Flow, Allocation] | None:
+    """Say what flows get where they are held; None if that is not fair."""
+    found = {
+        flow: flow.alone if at is None else Allocation(answers[at][flow], at.id)
+        for flow, at in guess.items()
+    }
+    rates = {flow: allocation.rate_bytes_per_s for flow, allocation in found.items()}
+    return None if unheld(arbiters, rates) else found
 
 
 def _held(
