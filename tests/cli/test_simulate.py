@@ -64,7 +64,7 @@ def test_simulate_first_says_what_to_do_and_last_what_comes_next(simulate: Comma
     assert "tiny-llama (fp32) on a100-80gb-sxm" in out
     assert "nominal: NVIDIA A100 data sheet" in out
     assert "20 of 20 requests finished" in out
-    assert lines[-1].startswith("Nominal figures are an upper bound")
+    assert lines[-1].startswith("Nominal: rates are at most these and times at least these; ")
     assert err.splitlines()[-1].endswith("topoprobe report run.json")
 
 

@@ -44,7 +44,10 @@ def summary_lines(document: RunDocument, deployment: Deployment) -> list[str]:
         f"{summary.num_preemptions} preemptions",
     ]
     if deployment.source is Source.NOMINAL:
-        lines.append("Nominal figures are an upper bound: calibrate the machine to know better.")
+        lines.append(
+            "Nominal: rates are at most these and times at least these; calibrate the machine to "
+            "know better."
+        )
     return lines
 
 
