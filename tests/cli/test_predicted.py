@@ -6,7 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from topoprobe.machine.sources.scan import make_up
+from topoprobe.records.documents import encode
+from topoprobe.records.machine import Capability
 
 Command = Callable[..., tuple[int, str, str]]
 THREE = "host:0 > gpu:0 via ce | host:0 > gpu:1 via ce | nic:0 > gpu:0, txn=128"
@@ -31,8 +36,8 @@ def test_predict_json_has_the_shape_that_scripts_rely_on(predict: Command) -> No
     assert set(document["flows"][0]) == {
         "number", "text", "src", "dst", "executor", "work", "size_bytes", "txn_bytes",
         "cap_bytes_per_s", "duration_s", "start_s", "rate_bytes_per_s", "solo_bytes_per_s",
-        "rate_per_s", "solo_per_s", "unit", "rate_over", "is_upper_bound", "slowdown",
-        "bottleneck", "why",
+        "rate_per_s", "solo_per_s", "unit", "rate_over", "is_upper_bound", "may_be_faster",
+        "slowdown", "bottleneck", "why",
     }  # fmt: skip
     assert [one["executor"] for one in document["flows"]] == ["ce", "ce", "nic"]
     assert [one["number"] for one in document["flows"]] == [1, 2, 3]
@@ -97,6 +102,21 @@ def test_predict_of_many_unlike_flows_tells_the_slowest_and_counts_the_rest(
     _, out, _ = predict("hgx-h100", "--flows", flows)
     assert "more, slowed less: --json has them" in out
     assert len(out.splitlines()) < 60
+
+
+def test_predict_over_links_read_at_rest_is_no_bound(predict: Command, tmp_path: Path) -> None:
+    document = make_up("socket: gpu(v100)")
+    assert document is not None
+    links = tuple(
+        msgspec.structs.replace(link, nominal=None, current=Capability(bandwidth_bytes_per_s=4e9))
+        for link in document.links
+    )
+    path = tmp_path / "machine.json"
+    path.write_bytes(encode(msgspec.structs.replace(document, links=links)))
+    _, out, _ = predict(str(path), "--flows", "host:0 > gpu:0 | gpu:0 > host:0")
+    assert "at most" not in out
+    assert "alone, if its links are as shown" in out
+    assert "the link of gpu:0 was read while it may have rested" in out
 
 
 def test_predict_of_gpus_with_hidden_nvlinks_says_so_first(predict: Command) -> None:

@@ -76,6 +76,7 @@ def _flow_record(number: int, one: FlowPrediction) -> dict[str, Any]:
         "unit": one.unit,
         "rate_over": str(one.over),
         "is_upper_bound": one.is_upper_bound,
+        "may_be_faster": one.may_be_faster,
         "slowdown": one.slowdown_ratio,
         "bottleneck": one.bottleneck,
         "why": one.why,
@@ -150,7 +151,9 @@ def _rates(one: FlowPrediction) -> str:
     change = f", x{one.slowdown_ratio:.2f} slower" if _is_slowed(one) else ""
     ends = "" if one.completion_s is None else f", done after {format_seconds(one.completion_s)}"
     most = "at most " if one.is_upper_bound else ""
-    return f"{most}{_rate(one, one.rate_per_s)} of {_rate(one, one.solo_per_s)} alone{change}{ends}"
+    given = ", if its links are as shown" if one.may_be_faster else ""
+    rates = f"{most}{_rate(one, one.rate_per_s)} of {_rate(one, one.solo_per_s)} alone"
+    return f"{rates}{given}{change}{ends}"
 
 
 def _rate(one: FlowPrediction, per_s: float) -> str:
@@ -187,11 +190,9 @@ def _sums(prediction: Prediction) -> Iterator[str]:
     if any(one.flow.executor.kind == "cpu" for one in prediction.flows):
         yield kept
         return
-    most = (
-        "at most "
-        if prediction.is_timed or any(one.is_upper_bound for one in prediction.flows)
-        else ""
-    )
+    is_bound = prediction.is_timed or any(one.is_upper_bound for one in prediction.flows)
+    may_be_more = any(one.may_be_faster for one in prediction.flows)
+    most = "at most " if is_bound and not may_be_more else ""
     when = " at any time" if prediction.is_timed else ""
     yield (
         f"together {most}{format_rate(prediction.aggregate_bytes_per_s or 0.0)}{when}; {kept}; of "
@@ -241,6 +242,8 @@ def _unslowed(prediction: Prediction) -> str:
         )
     if any(one.fact == HIDDEN for one in prediction.assumptions):
         return "No flow slows another one, as far as sources show: NVLinks may be missing."
+    if any(one.may_be_faster for one in prediction.flows):
+        return "No flow slows another one, as far as sources show: links may have rested when read."
     return "No flow slows another one: each goes as fast as it would alone."
 
 

@@ -60,7 +60,10 @@ class FlowPrediction:
     why : str
         In words.
     is_upper_bound : bool
-        Whether it crosses something whose capacity nobody knows, or is staged.
+        Whether it crosses something whose capacity nobody knows, or is staged, and nothing may make
+        it faster.
+    may_be_faster : bool
+        Whether its rate rests on links that may be faster, or more, than sources show.
     route : str
         Which NICs and rails a flow between hosts takes; empty within one.
     """
@@ -75,6 +78,7 @@ class FlowPrediction:
     bottleneck_words: str | None
     why: str
     is_upper_bound: bool = False
+    may_be_faster: bool = False
     route: str = ""
 
     @property
@@ -211,6 +215,7 @@ def _flow(
         bottleneck_words=None if name is None else fabric.words(name),
         why=reason(fabric, beside, index, allocation),
         is_upper_bound=placed[index].is_upper_bound,
+        may_be_faster=placed[index].may_be_faster,
         route=placed[index].route,
     )
 

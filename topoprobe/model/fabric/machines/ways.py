@@ -13,7 +13,7 @@ from topoprobe.errors import ModelError
 from topoprobe.machine.view import Machine
 from topoprobe.measure.flows import ExecutorKind, Flow, Work
 from topoprobe.model.fabric.demand import Demand, Use
-from topoprobe.model.fabric.machines import peers
+from topoprobe.model.fabric.machines import peers, rested
 from topoprobe.model.fabric.machines.capacities import Capacities
 from topoprobe.model.fabric.machines.keys import check_keys, unheeded
 from topoprobe.model.fabric.machines.names import called
@@ -65,8 +65,12 @@ class PlacedFlow:
     @property
     def is_upper_bound(self) -> bool:
         """Whether what nobody knows makes it slower than is said, if anything."""
-        may_be_faster = any(one.fact == peers.HIDDEN for one in self.assumed)
-        return (self.is_staged or bool(self.unknown)) and not may_be_faster
+        return (self.is_staged or bool(self.unknown)) and not self.may_be_faster
+
+    @property
+    def may_be_faster(self) -> bool:
+        """Whether what no source shows may make it faster than is said."""
+        return any(one.fact in (peers.HIDDEN, rested.RESTED) for one in self.assumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +243,12 @@ def _way(
         outstanding_bytes=in_flight_bytes,
         cap_bytes_per_s=cap,
     )
-    return PlacedFlow(demand, crossing.unknown, reason, tuple(_guesses(site, trip)))
+    return PlacedFlow(demand, crossing.unknown, reason, tuple(_guesses(site, trip, crossing)))
 
 
-def _guesses(site: Site, trip: Trip) -> Iterator[Missing]:
+def _guesses(site: Site, trip: Trip, crossing: Crossing) -> Iterator[Missing]:
     """Yield what is taken for granted beside capacities."""
+    yield from rested.guesses(site.machine, site.capacities.resources, crossing.along)
     pair = _peers(site, trip)
     if pair is not None:
         yield from peers.guesses(site.machine, *pair)
