@@ -123,7 +123,19 @@ def test_bench_dry_run_measures_nothing(bench: Bench, offered: Callable[..., Non
     code, out, _ = bench("--dry-run")
     assert code == 0
     assert "Would run 1 of 2 benchmarks" in out
-    assert "other: skipped: no GPU" in out
+    assert out.endswith("\n\nNot here, no GPU:\n  other\n")
+
+
+def test_bench_dry_run_tells_each_reason_once(bench: Bench, offered: Callable[..., None]) -> None:
+    offered(
+        Small("a", reason="no wire."), Small("b"), Small("c", reason="no wire."),
+        Small("d", reason="no disk"),
+    )  # fmt: skip
+    _, out, _ = bench("--dry-run")
+    first, ran, *rest = out.splitlines()
+    assert first.startswith("Would run 1 of 4 benchmarks")
+    assert ran.startswith("  b: about")
+    assert rest == ["", "Not here, no wire:", "  a, c", "", "Not here, no disk:", "  d"]
 
 
 @pytest.mark.parametrize(

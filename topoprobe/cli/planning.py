@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import textwrap
 from collections.abc import Sequence
 
 from topoprobe.errors import EnvironmentMissing
@@ -12,6 +13,8 @@ from topoprobe.measure.flows import parse_flow_set
 from topoprobe.measure.suite import expected_seconds
 from topoprobe.records.machine import MachineDocument
 from topoprobe.units import format_bytes, format_seconds
+
+_WIDTH = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,12 +141,21 @@ def plan_lines(plan: BenchPlan, offered: Sequence[str]) -> list[str]:
         f"Would run {_what(plan, offered)} for {about} {_duration(_limited_s(plan))} "
         f"({plan.budget.suite} suite), {_memory(plan)}."
     ]
+    by_gap: dict[str, list[str]] = {}
     for one in plan.benchmarks:
+        if one.missing and not one.sets:
+            by_gap.setdefault(one.missing, []).append(one.name)
+            continue
         how = f"skipped: {one.missing}" if one.missing else _time(plan, one)
         lines.append(f"  {one.name}: {how}")
         lines += [
             f"    {each.flows}: {each.missing or _need(each)}" for each in _together(one.sets)
         ]
+    for gap, names in by_gap.items():
+        lines += ["", f"Not here, {gap.removesuffix('.')}:"]
+        lines += textwrap.wrap(
+            ", ".join(names), _WIDTH, initial_indent="  ", subsequent_indent="  "
+        )
     return lines
 
 
