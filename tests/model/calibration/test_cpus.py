@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.model.fabric.test_cpus import LAWS, TEXTS, seats
 
 from tests.model.calibration.samples import TOOL, results, series
+from tests.model.fabric.cpus.test_laws import LAWS, TEXTS, seats
 from topoprobe.measure.flows import Work
 from topoprobe.model.calibration.build import calibrate
 from topoprobe.model.calibration.cpus import MeasuredSet, fit_cpu_laws, held_out_slowdowns
