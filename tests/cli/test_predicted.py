@@ -125,3 +125,5 @@ def test_predict_of_gpus_with_hidden_nvlinks_says_so_first(predict: Command) -> 
     assert "no source shows the NVLinks of gpu:0 and gpu:1" in out
     _, bare, _ = predict(name, "--flows", "gpu:0 > gpu:1")
     assert bare.startswith("No flow slows another one, as far as sources show: NVLinks may be")
+    assert "at most" not in bare
+    assert "25.2 GB/s alone, if its links are as shown" in bare

@@ -40,7 +40,8 @@ _EPILOG = (
     "others; its slowdown is that of this mean, and it is done after its delay and its bytes, "
     "without start-up, unless its duration ends it before. Flows by cpu need a calibration; their "
     "sizes are of buffers. A rate is 'at most' where the flow crosses something of unknown "
-    "capacity."
+    "capacity; it holds 'if its links are as shown' where NVLinks may be hidden or PCIe links "
+    "were read at rest, and may then be higher or lower."
 )
 _MODELS = ("fluid", "transactions")
 # Characters of a set that the line of what comes next repeats.

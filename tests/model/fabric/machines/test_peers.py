@@ -14,7 +14,7 @@ from topoprobe.machine.sources.scan import scan_files
 from topoprobe.machine.view import Machine
 from topoprobe.model.fabric.machines.fabric import MachineFabric
 from topoprobe.model.fabric.machines.peers import gap, is_direct
-from topoprobe.records.machine import Capability, Gpu, LinkKind
+from topoprobe.records.machine import Capability, Gpu, LinkKind, Package
 
 NDV4 = Path(__file__).parents[3] / "data" / "machines" / "azure-ndv4.nccl.xml"
 
@@ -86,6 +86,26 @@ def test_way_of_gpus_whose_nvlinks_no_source_shows_says_so() -> None:
     assert [one.fact for one in placed.assumed] == ["num_nvlinks"]
     assert "no source shows the NVLinks of gpu:0 and gpu:1" in placed.assumed[0].reason
     assert not placed.is_upper_bound  # over NVLinks it is faster
+
+
+@pytest.mark.parametrize(("cpu", "expected"), [("POWER9, altivec", ["num_nvlinks"]), ("Xeon", [])])
+def test_way_from_a_cpu_made_with_nvlinks_says_that_none_is_shown(
+    cpu: str, expected: list[str]
+) -> None:
+    document = made_up("socket: gpu(v100)").document
+    names = {Gpu: "Tesla V100-SXM2-16GB", Package: cpu}
+    nodes = tuple(
+        msgspec.structs.replace(node, name=names[type(node)]) if type(node) in names else node
+        for node in document.nodes
+    )
+    nodes = tuple(
+        msgspec.structs.replace(node, model=node.name) if isinstance(node, Gpu) else node
+        for node in nodes
+    )
+    fabric = MachineFabric(Machine(msgspec.structs.replace(document, nodes=nodes)))
+    placed = way(fabric, "host:0 -> gpu:0")
+    assert [one.fact for one in placed.assumed] == expected
+    assert placed.may_be_faster == bool(expected)
 
 
 def test_copy_to_a_gpu_that_is_one_chip_with_its_cpu_says_that_pcie_is_taken() -> None:

@@ -10,7 +10,7 @@ from topoprobe.machine.view import Machine
 from topoprobe.machine.wording import listed
 from topoprobe.model.fabric.machines.names import called
 from topoprobe.records.base import Missing
-from topoprobe.records.machine import Gpu, Numa
+from topoprobe.records.machine import Gpu, LinkKind, Numa, Package
 
 HIDDEN, STAGED = "num_nvlinks", "peer_access"
 """What is unknown of GPUs whose NVLinks no source shows, and lacking where copies are staged."""
@@ -18,6 +18,8 @@ HIDDEN, STAGED = "num_nvlinks", "peer_access"
 _UNTOLD = (None, "U")
 # Their drivers offer peer access only once modified [p2p-4090] [p2p-5090].
 _WITHOUT = re.compile(r"GeForce RTX [45]0[0-9]{2}\b")
+
+_CPU_WITH_NVLINKS = re.compile(r"POWER[89]\b")
 
 
 def is_direct(machine: Machine, one: str, other: str) -> bool:
@@ -56,6 +58,27 @@ def guesses(machine: Machine, one: Gpu, other: Gpu) -> Iterator[Missing]:
             reason=f"peer access between {names}, on different sockets or NUMA nodes, is not told; "
             "without it, the copy is staged through host memory",
         )
+
+
+def host_links(machine: Machine, gpus: Iterable[Gpu]) -> Iterator[Missing]:
+    """Yield what a way over PCIe between a CPU and GPUs takes for granted where NVLinks may be."""
+    has_them = any(_CPU_WITH_NVLINKS.match(one.name) for one in machine.all(Package))
+    for gpu in gpus if has_them else ():
+        shown = (link for link in machine.document.links if link.kind is LinkKind.NVLINK)
+        cpus = (Numa, Package)
+        is_shown = any(
+            gpu.id in (link.a, link.b)
+            and any(isinstance(machine.node(end), cpus) for end in (link.a, link.b))
+            for link in shown
+        )
+        if expected_num_nvlinks(gpu) and not is_shown:
+            yield Missing(
+                subject=gpu.id,
+                fact=HIDDEN,
+                reason=f"no source shows NVLinks between the CPU and {called(machine, gpu.id)}, "
+                "which both are made with, so the copy goes over PCIe here; over NVLinks it is "
+                "faster",
+            )
 
 
 def shared_memory(gpus: Iterable[Gpu]) -> Iterator[Missing]:

@@ -253,6 +253,7 @@ def _guesses(site: Site, trip: Trip, crossing: Crossing) -> Iterator[Missing]:
     if pair is not None:
         yield from peers.guesses(site.machine, *pair)
     elif isinstance(trip.source, Numa) or isinstance(trip.destination, Numa):
+        yield from peers.host_links(site.machine, _gpus(trip))
         yield from peers.shared_memory(_gpus(trip))
     yield from unheeded(trip.flow)
 
