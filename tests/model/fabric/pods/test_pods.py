@@ -191,3 +191,21 @@ def test_pod_of_machines_without_fitting_nics_is_refused() -> None:
     fabric = pod("hgx-h100, {socket: gpu(h100), nic(cx7)} : rail 400gb")
     with pytest.raises(ModelError, match="h1 has no NIC on rail 7"):
         predict(fabric, parse_flow_set("h0/gpu:7 > h1/gpu:0"))
+
+
+@pytest.mark.parametrize(
+    ("text", "flow", "facts"),
+    [
+        ("2 x gb200-nvl4-tray : rail 400gb", "h0/gpu:0 > h1/gpu:1", ["num_nvlinks"]),
+        ("2 x gb200-nvl4-tray : rail 400gb", "h0/host:0 > h1/gpu:1", []),
+        ("2 x hgx-h100 : rail 400gb", "h0/gpu:0 > h1/gpu:1", []),
+    ],
+)
+def test_flow_between_gpus_of_cliques_says_that_nvlinks_are_left_out(
+    text: str, flow: str, facts: list[str]
+) -> None:
+    predicted = predict(pod(text), parse_flow_set(flow))
+    told = [one for one in predicted.assumptions if one.fact != "capacity"]
+    assert [one.fact for one in told] == facts
+    assert all("NVLinks between machines are not modelled" in one.reason for one in told)
+    assert predicted.flows[0].may_be_faster == bool(facts)

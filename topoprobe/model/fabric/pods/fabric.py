@@ -13,6 +13,7 @@ from topoprobe.measure.ends import in_pci_order
 from topoprobe.measure.flows import End, Executor, Flow
 from topoprobe.model.fabric.demand import Use
 from topoprobe.model.fabric.machines.fabric import MachineFabric, resolve
+from topoprobe.model.fabric.machines.peers import HIDDEN
 from topoprobe.model.fabric.machines.places import NETWORK_RATIO
 from topoprobe.model.fabric.machines.ways import PlacedFlow, joined
 from topoprobe.model.fabric.pods.grammar import Network, Pod
@@ -152,7 +153,11 @@ class PodFabric:
         first = _leg(hosts[0], flow, flow_id, out, leaves=True)
         last = _leg(hosts[1], flow, flow_id, into, leaves=False)
         whole = joined(_prefixed(first, source), _prefixed(last, destination), over)
-        return replace(whole, route=self._route((source, out), (destination, into)))
+        return replace(
+            whole,
+            route=self._route((source, out), (destination, into)),
+            assumed=(*whole.assumed, *_left_out(hosts, flow)),
+        )
 
     def _route(self, leaves: tuple[int, int], arrives: tuple[int, int]) -> str:
         """Name the NICs of a flow between hosts, each a host and a rail, and what is between."""
@@ -235,6 +240,25 @@ def _leg(host: _Host, flow: Flow, flow_id: str, rail: int, *, leaves: bool) -> P
     source, destination = (memory, nic) if leaves else (nic, memory)
     leg = replace(flow, source=source, destination=destination, executor=Executor("nic"))
     return host.fabric.place(leg, flow_id)
+
+
+def _left_out(hosts: tuple[_Host, _Host], flow: Flow) -> Iterator[Missing]:
+    """Yield that NVLinks between machines are left out, where both GPUs are made for them."""
+    nodes = [
+        resolve(host.fabric.machine, end)
+        for host, end in zip(hosts, (flow.source, flow.destination), strict=True)
+    ]
+    if all(isinstance(node, Gpu) and _is_in_a_clique(node) for node in nodes):
+        yield Missing(
+            subject="nvlinks",
+            fact=HIDDEN,
+            reason="NVLinks between machines are not modelled, so copies go by NIC here; between "
+            "GPUs of one NVLink clique they are faster",
+        )
+
+
+def _is_in_a_clique(gpu: Gpu) -> bool:
+    return gpu.fabric is not None and None not in (gpu.fabric.cluster_uuid, gpu.fabric.clique_id)
 
 
 def _prefixed(placed: PlacedFlow, host: int) -> PlacedFlow:
