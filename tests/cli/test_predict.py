@@ -116,6 +116,24 @@ def test_next_step_is_bench_only_for_what_it_takes(flow: str, can: bool) -> None
     assert can_be_measured(parse_flow_set(flow).flows[0]) is can
 
 
+@pytest.mark.parametrize(
+    ("flow", "names_bench"),
+    [
+        ("gpu:0 > gpu:0 via sm, work=gemm", True),
+        ("gpu:0 > gpu:0, work=gemm", False),
+        ("host:0 > gpu:0, work=stream", False),
+        ("gpu:0 > gpu:0 via sm, work=chase", False),
+        ("gpu:0 > gpu:0 via sm:4, work=gemv", False),
+    ],
+)
+def test_predict_of_work_names_bench_only_where_it_measures_it(
+    predict: Command, flow: str, names_bench: bool
+) -> None:
+    code, _, err = predict("hgx-h100", "--flows", flow)
+    assert code == 2
+    assert ("bench" in err) is names_bench
+
+
 def test_predict_of_a_pod_goes_over_the_network(predict: Command) -> None:
     flows = "h0/gpu:0 > h3/gpu:0 | h1/gpu:0 > h3/gpu:0"
     code, out, err = predict("4 x hgx-h100 : rail 400gb", "--flows", flows)

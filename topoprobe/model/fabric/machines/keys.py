@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topoprobe.errors import ModelError
-from topoprobe.measure.flows import KERNEL_ACCESS_BYTES, Flow
+from topoprobe.measure.flows import KERNEL_ACCESS_BYTES, Flow, Work
 from topoprobe.records.base import Missing
 
 
@@ -27,6 +27,14 @@ def check_keys(flow: Flow) -> None:
         raise ModelError(f"{flow}: a kernel accesses {sizes} bytes at once; choose one for txn.")
     if flow.peer is not None and kind != "nic":
         raise ModelError(f"{flow}: only a nic has a peer; leave it out.")
+
+
+def does_load(flow: Flow) -> bool:
+    """Tell whether a flow is work other than a copy that bench has a GPU do."""
+    is_within = flow.source == flow.destination and flow.source.kind == "gpu"
+    has_choices = flow.executor.count is not None or flow.txn_bytes or flow.chunk_bytes
+    is_known = flow.work in (Work.STREAM, Work.GEMV, Work.GEMM)
+    return is_within and flow.executor.kind == "sm" and not has_choices and is_known
 
 
 def unheeded(flow: Flow) -> Iterator[Missing]:

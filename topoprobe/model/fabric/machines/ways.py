@@ -15,7 +15,7 @@ from topoprobe.measure.flows import ExecutorKind, Flow, Work
 from topoprobe.model.fabric.demand import Demand, Use
 from topoprobe.model.fabric.machines import peers, rested
 from topoprobe.model.fabric.machines.capacities import Capacities
-from topoprobe.model.fabric.machines.keys import check_keys, unheeded
+from topoprobe.model.fabric.machines.keys import check_keys, does_load, unheeded
 from topoprobe.model.fabric.machines.names import called
 from topoprobe.model.fabric.machines.payloads import (
     KERNEL_PAYLOAD_BYTES,
@@ -190,9 +190,10 @@ def _by_device(site: Site, trip: Trip, kind: type[Nic] | type[Nvme]) -> PlacedFl
 def _transfer(site: Site, trip: Trip, mover: PciNode, is_read: bool) -> Transfer:
     """Return a flow's packets: as large as may be, unless its transactions are smaller."""
     if trip.flow.work is not Work.MEMCPY:
+        measures = f", and bench measures {trip.flow.work}" if does_load(trip.flow) else ""
         raise ModelError(
-            f"{trip.flow}: only copies by {trip.flow.executor} are predicted, and bench measures "
-            f"{trip.flow.work}; leave out work=."
+            f"{trip.flow}: only copies by {trip.flow.executor} are predicted{measures}; leave out "
+            "work=."
         )
     links = links_between(site.machine, trip.source.id, trip.destination.id)
     most = (
