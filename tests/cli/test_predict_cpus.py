@@ -93,9 +93,15 @@ def test_predict_counts_work_of_cpus_in_its_own_unit(predict: Command, tmp_path:
     stream, chase = document["flows"]
     assert chase["rate_bytes_per_s"] is chase["solo_bytes_per_s"] is None
     assert chase["rate_per_s"] > 0.0
-    assert document["aggregate_bytes_per_s"] == stream["rate_bytes_per_s"] == stream["rate_per_s"]
-    alone = predict(str(path), "--flows", "host:0 > core:0 via cpu, work=chase", "--json")
-    assert json.loads(alone[1])["aggregate_bytes_per_s"] is None
+    assert stream["rate_bytes_per_s"] == stream["rate_per_s"]
+    assert document["aggregate_bytes_per_s"] is document["wire_jain_ratio"] is None
+    lines = predict(str(path), "--flows", flows)[1].splitlines()
+    assert any(line.startswith("fairness of what each keeps") for line in lines)
+    flows = flows.replace("chase", "stream")
+    document = json.loads(predict(str(path), "--flows", flows, "--json")[1])
+    rates = [one["rate_bytes_per_s"] for one in document["flows"]]
+    assert document["aggregate_bytes_per_s"] == pytest.approx(sum(rates))
+    assert document["wire_jain_ratio"] is None
 
 
 def test_predict_of_cpus_names_a_cap_that_holds_a_flow_back(
@@ -106,7 +112,9 @@ def test_predict_of_cpus_names_a_cap_that_holds_a_flow_back(
     flows = "host:0 > core:0 via cpu, work=stream, cap=1GB/s | host:0 > core:1 via cpu, work=chase"
     _, out, _ = predict(str(path), "--flows", flows)
     assert "1.00 GB/s of 1.00 GB/s alone\n        goes no faster by itself: its own cap" in out
-    assert "trust: no set of this calibration tells" in out
+    (trust,) = json.loads(predict(str(path), "--flows", flows, "--json")[1])["trust"]
+    assert trust.startswith("trust: no set of this calibration tells")
+    assert trust in out
 
 
 def test_predict_of_cpus_that_come_later_stalls_only_while_they_meet(

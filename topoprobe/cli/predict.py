@@ -100,7 +100,9 @@ def run(
 
     prediction = predict(fabric, flow_set, solver=solver)
     if as_json:
-        document = prediction_document(prediction, flow_set, machine=machine, model=model)
+        document = prediction_document(
+            prediction, flow_set, machine=machine, model=model, trust=trust
+        )
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
         return
     write_lines([*prediction_lines(prediction), *trust])

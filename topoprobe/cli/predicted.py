@@ -23,7 +23,7 @@ SCHEMA, VERSION = "topoprobe.prediction", 1
 
 
 def prediction_document(
-    prediction: Prediction, flow_set: FlowSet, *, machine: str, model: str
+    prediction: Prediction, flow_set: FlowSet, *, machine: str, model: str, trust: Sequence[str]
 ) -> dict[str, Any]:
     """Return what scripts read; fields are only ever added."""
     return {
@@ -52,6 +52,7 @@ def prediction_document(
             {"subject": one.subject, "fact": one.fact, "reason": one.reason}
             for one in prediction.assumptions
         ],
+        "trust": list(trust),
     }
 
 
@@ -186,18 +187,16 @@ def _timing(prediction: Prediction) -> Iterator[str]:
 def _sums(prediction: Prediction) -> Iterator[str]:
     if len(prediction.flows) == 1:
         return
-    kept = f"fairness of what each keeps: Jain {prediction.jain_ratio:.3f}"
-    if any(one.flow.executor.kind == "cpu" for one in prediction.flows):
-        yield kept
-        return
+    sums = [f"fairness of what each keeps: Jain {prediction.jain_ratio:.3f}"]
     is_bound = prediction.is_timed or any(one.is_upper_bound for one in prediction.flows)
     may_be_more = any(one.may_be_faster for one in prediction.flows)
     most = "at most " if is_bound and not may_be_more else ""
     when = " at any time" if prediction.is_timed else ""
-    yield (
-        f"together {most}{format_rate(prediction.aggregate_bytes_per_s or 0.0)}{when}; {kept}; of "
-        f"bytes on the wire: Jain {prediction.wire_jain_ratio:.3f}"
-    )
+    if prediction.aggregate_bytes_per_s is not None:
+        sums.insert(0, f"together {most}{format_rate(prediction.aggregate_bytes_per_s)}{when}")
+    if prediction.wire_jain_ratio is not None:
+        sums.append(f"of bytes on the wire: Jain {prediction.wire_jain_ratio:.3f}")
+    yield "; ".join(sums)
 
 
 def _assumed(prediction: Prediction) -> Iterator[str]:

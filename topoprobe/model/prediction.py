@@ -112,10 +112,10 @@ class Prediction:
         In the set's order.
     jain_ratio : float
         Jain's index over what each flow keeps of its rate alone [jain1984].
-    wire_jain_ratio : float
-        The same over the bytes of each on its wires, headers and all.
+    wire_jain_ratio : float or None
+        The same over the bytes of each on its wires, headers and all; None where CPUs move some.
     aggregate_bytes_per_s : float or None
-        Payload that all together move at most at any time; None where no flow counts bytes.
+        Payload that all together move at most at any time; None where one counts no bytes.
     bottlenecks : tuple of Resource
         What holds flows back, with where its capacity comes from.
     assumptions : tuple of Missing
@@ -126,7 +126,7 @@ class Prediction:
 
     flows: tuple[FlowPrediction, ...]
     jain_ratio: float
-    wire_jain_ratio: float
+    wire_jain_ratio: float | None
     aggregate_bytes_per_s: float | None
     bottlenecks: tuple[Resource, ...]
     assumptions: tuple[Missing, ...]
@@ -167,10 +167,7 @@ def predict(fabric: FlowFabric, flow_set: FlowSet, *, solver: Solver = solve) ->
     return Prediction(
         flows=flows,
         jain_ratio=jain_ratio([1 / one.slowdown_ratio for one in flows]),
-        wire_jain_ratio=jain_ratio(
-            [one.rate_per_s * _wire_per_byte(fabric, placed[i].demand)
-             for i, one in enumerate(flows)]
-        ),
+        wire_jain_ratio=_wire_jain(fabric, placed, flows),
         aggregate_bytes_per_s=_together(flow_set, found),
         bottlenecks=tuple(fabric.resources[name] for name in held),
         assumptions=tuple(_assumptions(fabric, placed.values())),
@@ -225,12 +222,18 @@ def _is_done(flow: Flow, life: Life) -> bool:
 
 
 def _together(flow_set: FlowSet, found: Sequence[Episode]) -> float | None:
-    counted = [i for i, flow in enumerate(flow_set.flows) if flow.work not in _UNITS]
-    if not counted:
+    if any(flow.work in _UNITS for flow in flow_set.flows):
         return None
-    return max(
-        sum(one.allocations[i].rate_bytes_per_s for i in counted if i in one.allocations)
-        for one in found
+    return max(sum(each.rate_bytes_per_s for each in one.allocations.values()) for one in found)
+
+
+def _wire_jain(
+    fabric: FlowFabric, placed: Mapping[int, PlacedFlow], flows: Sequence[FlowPrediction]
+) -> float | None:
+    if any(one.flow.executor.kind == "cpu" for one in flows):
+        return None
+    return jain_ratio(
+        [one.rate_per_s * _wire_per_byte(fabric, placed[i].demand) for i, one in enumerate(flows)]
     )
 
 
