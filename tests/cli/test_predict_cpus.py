@@ -117,6 +117,23 @@ def test_predict_of_cpus_names_a_cap_that_holds_a_flow_back(
     assert trust in out
 
 
+def test_predict_of_cpus_names_the_memory_of_a_numa_node(predict: Command, tmp_path: Path) -> None:
+    calibration = of_cpus()
+    (contention,) = calibration.contention
+    traffic = Estimate(
+        value=12e9, low=12e9, high=12e9, source=Source.MEASURED, n=9, evidence="timed"
+    )
+    scarce = replaced(
+        contention,
+        traffic_bytes_per_s=traffic,
+        cpu_works=tuple(replaced(one, stall_ratio=None) for one in contention.cpu_works),
+    )
+    path = tmp_path / "calibration.json"
+    path.write_bytes(encode(replaced(calibration, contention=(scarce,))))
+    flows = " | ".join(f"host:0 > core:{core} via cpu, work=stream" for core in (0, 1))
+    assert "the memory of NUMA node 0 (12.0 GB/s)" in predict(str(path), "--flows", flows)[1]
+
+
 def test_predict_of_cpus_that_come_later_stalls_only_while_they_meet(
     predict: Command, tmp_path: Path
 ) -> None:

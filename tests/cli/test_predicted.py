@@ -104,6 +104,11 @@ def test_predict_of_many_unlike_flows_tells_the_slowest_and_counts_the_rest(
     assert len(out.splitlines()) < 60
 
 
+def test_predict_headline_speaks_of_one_slowed_flow_as_one(predict: Command) -> None:
+    flows = "host:0 > gpu:0, size=1GiB | host:0 > gpu:0, size=1MiB"
+    assert predict("hgx-h100", "--flows", flows)[1].startswith("1 of 2 flows is slowed; flow 2")
+
+
 def test_predict_over_links_read_at_rest_is_no_bound(predict: Command, tmp_path: Path) -> None:
     document = make_up("socket: gpu(v100)")
     assert document is not None

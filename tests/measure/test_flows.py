@@ -69,6 +69,7 @@ def test_flow_set_of_the_design_is_read() -> None:
         ("gpu@0000:1B:00.0 -> host:0 via sm:8", "gpu@0000:1b:00.0 -> host:0 via sm:8"),
         ("host:0 -> host:0 via cpu, work=memcpy", "host:0 -> host:0 via cpu"),
         ("host:0 -> gpu:0, cap=5", "host:0 -> gpu:0 via ce, cap=5B/s"),
+        ("host:0 -> gpu:0, cap=1TB/s", "host:0 -> gpu:0 via ce, cap=1TB/s"),
         ("host:0 -> gpu:0, delay=10s", "host:0 -> gpu:0 via ce, delay=10s"),
         (
             "host:0 -> host:0 via cpu, cap=1000",

@@ -230,7 +230,10 @@ def _headline(prediction: Prediction) -> str:
     else:
         others = "some" if most.startswith("all") else "the others"
         advice = f"cap or delay {others}, or find a way around {worst.bottleneck_words}"
-    return f"{len(slowed)} of {len(prediction.flows)} flows are slowed; {most}: {advice}."
+    verb = "is" if len(slowed) == 1 else "are"
+    return (
+        f"{len(slowed)} of {count(len(prediction.flows), 'flow')} {verb} slowed; {most}: {advice}."
+    )
 
 
 def _unslowed(prediction: Prediction) -> str:

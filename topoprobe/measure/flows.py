@@ -229,7 +229,8 @@ def _write_size(num_bytes: int) -> str:
 
 
 def _write_rate(bytes_per_s: float) -> str:
-    return _written(bytes_per_s, (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)), "B/s", parse_rate)
+    prefixes = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
+    return _written(bytes_per_s, prefixes, "B/s", parse_rate)
 
 
 def _write_seconds(seconds: float) -> str:

@@ -106,10 +106,11 @@ class CpuFabric:
     def words(self, resource_id: str) -> str:
         """Return what people call a resource."""
         kind, _, name = resource_id.partition(":")
+        place = name.replace("numa:", "NUMA node ")
         return {
             "core": f"CPU {name}",
-            "memory": f"the memory of {name}",
-            "device": f"the device of {name}",
+            "memory": f"the memory of {place}",
+            "device": f"the device of {place}",
         }[kind]
 
     def unknown(self, resource_id: str) -> Missing:
