@@ -250,7 +250,7 @@ def test_set_of_cpu_and_gpu_flows_runs_in_one_window(make_box: Callable[..., Box
     box = make_box(is_timed=True)
     text = (
         "host:0 -> gpu:0 via ce | gpu:0 -> gpu:1 via sm:1 | "
-        "host:0 -> host:0 via cpu, size=64KiB, chunk=16KiB"
+        "host:0 -> host:0 via cpu, size=4MiB, chunk=1MiB"
     )
     series = measure_sets(box.machine, context(), [parse_flow_set(text)])
     shared = [one for one in series if one.name == "contention.shared"]
