@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import importlib.resources
 import re
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ SECTIONS = (
 """The sections in the order of the page. Adding one is a module, a template and an entry here."""
 
 # Characters that HTML forbids in text. The embedded JSON has none: JSON writes them as escapes.
+_COMMAND = re.compile(r"`([^`]+)`")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -82,6 +84,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["commands"] = commands
     script = _asset("page.js")
     page = environment.get_template("page.html").render(
         head=head(documents),
@@ -94,6 +97,11 @@ def render_page(
         script_hash=_hash(script),
     )
     return _FORBIDDEN.sub("\ufffd", page)
+
+
+def commands(text: str) -> Svg:
+    """Escape a text and show what stands in it between backticks as code."""
+    return Svg(_COMMAND.sub(r"<code>\1</code>", html.escape(text)))
 
 
 def _shown(payloads: Sequence[tuple[Section, object]]) -> list[Shown]:

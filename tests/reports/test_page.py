@@ -15,7 +15,7 @@ from topoprobe.records.calibration import CalibrationDocument
 from topoprobe.records.machine import Host, MachineDocument
 from topoprobe.records.results import ResultsDocument
 from topoprobe.records.run import RunDocument
-from topoprobe.reports.page import SECTIONS, render_page
+from topoprobe.reports.page import SECTIONS, commands, render_page
 
 VOID = {"meta", "br", "path", "circle", "rect", "line", "polygon", "polyline"}
 HOSTILE = (
@@ -218,3 +218,9 @@ def test_templates_never_switch_escaping_off() -> None:
 
     for text in texts(importlib.resources.files("topoprobe.reports") / "templates"):
         assert not re.search(r"\|\s*safe|autoescape\s+false|Markup", text)
+
+
+def test_commands_in_a_text_are_shown_as_code_and_the_rest_stays_text() -> None:
+    assert commands("run `topoprobe bench` & see <b>") == (
+        "run <code>topoprobe bench</code> &amp; see &lt;b&gt;"
+    )
