@@ -9,6 +9,7 @@ from tests.model.calibration import gpu_server
 from tests.model.calibration.samples import MACHINE, TOOL, results, series
 from topoprobe.errors import InputError
 from topoprobe.model.calibration.build import calibrate
+from topoprobe.model.calibration.builtin import builtin_calibration
 from topoprobe.model.calibration.completing import completed, supplemented
 from topoprobe.records.base import Source
 from topoprobe.records.calibration import CalibrationDocument
@@ -61,6 +62,16 @@ def test_numbers_that_new_runs_lack_come_from_the_base_and_say_so() -> None:
     assert gpu.device == "gpu0"
     assert document.results[1].startswith("base.json: quick suite")
     assert encode(document)
+
+
+def test_costs_of_operators_come_from_the_base() -> None:
+    base = builtin_calibration("hgx-h100")
+    assert base is not None
+    assert base.operators
+    document = completed(msgspec.structs.replace(base, operators=()), base, "base.json")
+    assert [one.operator for one in document.operators] == [one.operator for one in base.operators]
+    told = document.operators[0].coefficients[0].estimate.evidence
+    assert told.startswith("from base.json: ")
 
 
 def test_complete_calibration_takes_nothing_from_its_base() -> None:

@@ -20,6 +20,7 @@ from topoprobe.records.calibration import (
     FlowSetShare,
     LinkCalibration,
     ModelCost,
+    OperatorCost,
     RooflinePoint,
     SlowdownMatrix,
     StorageRate,
@@ -45,8 +46,9 @@ _KEYS: Mapping[type[Record], Callable[[Any], object]] = {
     FlowSetShare: lambda one: tuple(share.flow for share in one.flows),
     CpuWork: lambda one: one.work,
     ModelCost: lambda one: (one.model.name, one.model.dtype, one.devices, one.num_threads),
+    OperatorCost: lambda one: (one.operator, one.implementation, one.dtype, one.devices),
 }
-_TAKEN = ("devices", "links", "contention", "models")
+_TAKEN = ("devices", "links", "contention", "models", "operators")
 
 
 def completed(
