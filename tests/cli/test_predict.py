@@ -109,6 +109,8 @@ def test_next_step_is_no_bench_where_gpus_cannot_be_measured(
         ("nic:0 > host:0, cap=1G", False),
         ("nvme:0 > host:0, txn=100", False),
         ("host:0 > gpu:0, size=100", False),
+        ("host:0 > core:0, size=1MiB", True),
+        ("host:0 > core:0, chunk=64KiB", False),
         ("h0/host:0 > h0/gpu:0", False),
     ],
 )

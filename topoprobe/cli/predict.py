@@ -19,7 +19,13 @@ from topoprobe.cli.predicted import (
 )
 from topoprobe.cli.terminal import note, write_lines
 from topoprobe.errors import InputError, ModelError, UsageError
-from topoprobe.measure.flows import Flow, FlowSet, parse_flow_set
+from topoprobe.measure.flows import (
+    CHUNKED_WORKS,
+    LEAST_CHUNK_BYTES,
+    Flow,
+    FlowSet,
+    parse_flow_set,
+)
 from topoprobe.model.fabric.machines.peers import STAGED
 
 if TYPE_CHECKING:
@@ -215,6 +221,9 @@ def can_be_measured(flow: Flow) -> bool:
             _BLOCK_BYTES, flow.txn_bytes, flow.chunk_bytes
         )
     sizes = flow.size_bytes, flow.chunk_bytes
+    least_bytes = LEAST_CHUNK_BYTES if kind == "cpu" and flow.work in CHUNKED_WORKS else 0
+    if any(size < least_bytes for size in sizes if size is not None):
+        return False
     return ends <= {"host", "gpu", "core"} and _are_whole(_PAGE_BYTES, *sizes)
 
 

@@ -67,6 +67,12 @@ class Work(StrEnum):
     DISK = "disk"
 
 
+CHUNKED_WORKS = (Work.MEMCPY, Work.STREAM, Work.GEMV)
+"""Works of a CPU that take as many bytes at a time as they are told."""
+LEAST_CHUNK_BYTES = 1 << 20
+"""Less is done before a CPU is told to do more: the least size and chunk of such a flow."""
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """Where bytes come from or go to.

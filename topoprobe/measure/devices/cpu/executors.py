@@ -31,7 +31,7 @@ from topoprobe.measure.devices.cpu.ring import fill_ring
 from topoprobe.measure.devices.cpu.stream import ARRAYS_MOVED, SCALAR, stream_variants
 from topoprobe.measure.devices.flows import OpenFlow, Place
 from topoprobe.measure.devices.storage.scratch import UNIT_BYTES, open_scratch, scratch_gap
-from topoprobe.measure.flows import End, Flow, Work
+from topoprobe.measure.flows import CHUNKED_WORKS, LEAST_CHUNK_BYTES, End, Flow, Work
 from topoprobe.units import format_bytes
 
 _UNITS = {
@@ -44,12 +44,8 @@ _UNITS = {
 }
 # Of those whose size can be chosen.
 _NUM_BUFFERS = {Work.MEMCPY: 2, Work.STREAM: 3, Work.CHASE: 1, Work.GEMV: 1}
-# Of those that take as many bytes at a time as they are told.
-_CHUNKED = (Work.MEMCPY, Work.STREAM, Work.GEMV)
 _PAGE_BYTES = 4096
 _CHUNK_BYTES = 16 << 20
-# Less is done before another call of Python begins.
-_LEAST_BYTES = 1 << 20
 _HOPS_PER_CHUNK = 20_000
 _DISK_BLOCK_BYTES = 1 << 20
 # Three matrices of 1 MiB: they stay in a core's second-level cache.
@@ -171,10 +167,10 @@ class CpuFlows:
 
     def _check_chunks(self, flow: Flow) -> None:
         least_bytes = min(flow.size_bytes or _CHUNK_BYTES, flow.chunk_bytes or _CHUNK_BYTES)
-        if flow.work in _CHUNKED and least_bytes < _LEAST_BYTES:
+        if flow.work in CHUNKED_WORKS and least_bytes < LEAST_CHUNK_BYTES:
             raise UsageError(
                 f"{flow}: {format_bytes(least_bytes)} are moved faster than a CPU is told to; give "
-                f"size and chunk {format_bytes(_LEAST_BYTES)} at least."
+                f"size and chunk {format_bytes(LEAST_CHUNK_BYTES)} at least."
             )
 
     def _check_threads(self, flow: Flow) -> None:
@@ -204,7 +200,7 @@ class CpuFlows:
         """Count the chunks between two time stamps: the runner looks once in a millisecond."""
         if flow.work is Work.DISK:
             return math.ceil(_DISK_BLOCK_BYTES / (flow.chunk_bytes or _DISK_BLOCK_BYTES))
-        if flow.work in _CHUNKED:
+        if flow.work in CHUNKED_WORKS:
             return math.ceil(_CHUNK_BYTES / _chunk_bytes(flow, size_bytes))
         return 1
 
