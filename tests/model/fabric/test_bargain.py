@@ -59,7 +59,7 @@ def test_bargain_ends_where_rates_are_fair() -> None:
             if arbiter.id in flow.takes:
                 arbiter.add(flow)
     ways = {flow: [each for each in arbiters if each.id in flow.takes] for flow in flows}
-    bargain = Bargain(ways, arbiters)
+    bargain = Bargain(ways, arbiters, dict.fromkeys(flows, 12.0))
     while bargain.go_on():
         pass
     found = [min(bargain.answers[each][flow] for each in at) for flow, at in ways.items()]

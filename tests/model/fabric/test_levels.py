@@ -23,12 +23,16 @@ def placed(*demands: Demand) -> tuple[dict[str, Arbiter], dict[str, Flow]]:
     return arbiters, flows
 
 
+def limits(flows: dict[str, Flow]) -> dict[Flow, float]:
+    return {flow: flow.limit_bytes_per_s for flow in flows.values()}
+
+
 def test_right_guess_gives_nobody_less_elsewhere() -> None:
     arbiters, flows = placed(
         Demand("a", BOTH), Demand("b", BOTH[1:]), Demand("c", BOTH[:1]), Demand("d", BOTH[1:])
     )
     at = {flow: arbiters["one" if name == "c" else "two"] for name, flow in flows.items()}
-    answers = answers_at(list(arbiters.values()), at)
+    answers = answers_at(list(arbiters.values()), at, limits(flows))
     assert answers is not None
     found = {
         arbiter.id: {flow.demand.id: answer for flow, answer in each.items()}
@@ -41,7 +45,7 @@ def test_right_guess_gives_nobody_less_elsewhere() -> None:
 
 def test_arbiter_that_holds_nobody_and_has_too_little_divides_what_it_has() -> None:
     arbiters, flows = placed(Demand("a", BOTH[1:]), Demand("b", BOTH[1:], cap_bytes_per_s=2.0))
-    answers = answers_at([arbiters["two"]], dict.fromkeys(flows.values()))
+    answers = answers_at([arbiters["two"]], dict.fromkeys(flows.values()), limits(flows))
     assert answers is not None
     assert answers[arbiters["two"]][flows["a"]] == pytest.approx(7.0)
 
@@ -50,7 +54,7 @@ def test_guess_whose_arbiters_say_the_same_decides_nothing() -> None:
     uses = (Use("one", 4.0), Use("two", 3.0))
     arbiters, flows = placed(Demand("a", uses), Demand("b", uses))
     guess = dict(zip(flows.values(), arbiters.values(), strict=True))
-    assert answers_at(list(arbiters.values()), guess) is None
+    assert answers_at(list(arbiters.values()), guess, limits(flows)) is None
 
 
 def test_guess_that_the_slightest_change_leads_away_from_is_not_right() -> None:
@@ -61,6 +65,6 @@ def test_guess_that_the_slightest_change_leads_away_from_is_not_right() -> None:
         Demand("b", (Use("one", 2.0), Use("two", 1.0))),
     )
     guess = dict(zip(flows.values(), arbiters.values(), strict=True))
-    assert answers_at(list(arbiters.values()), guess) is None
+    assert answers_at(list(arbiters.values()), guess, limits(flows)) is None
     other = dict(zip(flows.values(), reversed(arbiters.values()), strict=True))
-    assert answers_at(list(arbiters.values()), other) is not None
+    assert answers_at(list(arbiters.values()), other, limits(flows)) is not None

@@ -143,12 +143,16 @@ class Port:
             if self.flows or len(behind) != 1:
                 break
             ((law, flows),) = behind.items()
-        self.ports = [Port(name, all_, at, depth) for name, all_ in behind.items() if len(all_) > 1]
-        self.flows += [all_[0] for all_ in behind.values() if len(all_) == 1]
+        self.ports: list[Port] = []
+        for name, all_ in behind.items():
+            if len(all_) == 1:
+                self.flows += all_
+            else:
+                self.ports.append(Port(name, all_, at, depth))
 
 
-# A rate as slope and offset over turns.
-Line: TypeAlias = tuple[Flow, float, float]
+# Rates over turns: the slope of each flow's, and the offsets that are not zero.
+Lines: TypeAlias = tuple[dict[Flow, float], dict[Flow, float]]
 
 
 class Arbiter:
@@ -166,23 +170,19 @@ class Arbiter:
         The resource's, or what it was changed to.
     flows : dict of Flow to float
         Those that wait here, with the units that a payload byte takes.
-    wanted_per_s : float
-        Units that they would take together if each were alone.
+    can_run_out : bool
+        Whether they could want more than there is, if each were alone.
     """
 
-    __slots__ = ("_root", "capacity_per_s", "flows", "id", "wanted_per_s")
+    __slots__ = ("_root", "_wanted_per_s", "can_run_out", "capacity_per_s", "flows", "id")
 
     def __init__(self, resource: Resource) -> None:
         self.id = resource.id
         self.capacity_per_s = resource.capacity_per_s
-        self.wanted_per_s = 0.0
+        self.can_run_out = False
+        self._wanted_per_s = 0.0
         self.flows: dict[Flow, float] = {}
         self._root: Port | None = None
-
-    @property
-    def can_run_out(self) -> bool:
-        """Whether its flows could want more than there is."""
-        return self.wanted_per_s > self.capacity_per_s * NEARLY and len(self.flows) > 1
 
     @property
     def root(self) -> Port:
@@ -191,6 +191,12 @@ class Arbiter:
             self._root = Port(self.id, list(self.flows), self.id, 0)
         return self._root
 
+    def want(self, more_per_s: float) -> None:
+        """Take in that flows would take so much more if each were alone."""
+        self._wanted_per_s += more_per_s
+        is_asked_for = self._wanted_per_s > self.capacity_per_s * NEARLY
+        self.can_run_out = is_asked_for and len(self.flows) > 1
+
     def add(self, flow: Flow) -> None:
         """Let a flow wait here."""
         self.flows[flow] = flow.takes[self.id]
@@ -198,21 +204,28 @@ class Arbiter:
 
     def remove(self, flow: Flow) -> None:
         """Forget a flow."""
-        self.wanted_per_s -= self.flows.pop(flow) * flow.limit_bytes_per_s
+        self.want(-self.flows.pop(flow) * flow.limit_bytes_per_s)
         if not self.flows:
-            self.wanted_per_s = 0.0
+            self._wanted_per_s = 0.0
         self._root = None
 
-    def offers(self) -> dict[Flow, float]:
-        """Say what each flow gets if all take what their turns give."""
+    def offers(self, held: Mapping[Flow, float]) -> dict[Flow, float]:
+        """Say what each flow that is not held gets if all those take what their turns give."""
         if self.root.ports:
-            lines, level = self._level({})
-            return {flow: grows * level for flow, grows, _ in lines}
-        law, slope = self.root.law, 0.0
+            return _at(*self._level(held))
+        law, left, slope = self.root.law, self.capacity_per_s, 0.0
+        waiting: dict[Flow, float] = {}
         for flow, takes in self.flows.items():
-            slope += takes / flow.turns[law]
-        level = self.capacity_per_s / slope
-        return {flow: level / flow.turns[law] for flow in self.flows}
+            if flow in held:
+                left -= takes * held[flow]
+            else:
+                waiting[flow] = grows = 1.0 / flow.turns[law]
+                slope += takes * grows
+        if waiting:
+            level = left / slope
+            for flow in waiting:
+                waiting[flow] *= level
+        return waiting
 
     def answers(
         self, wants: Mapping[Flow, float], content: Mapping[Flow, float]
@@ -252,8 +265,8 @@ class Arbiter:
 
     def _answers(self, content: Mapping[Flow, float]) -> dict[Flow, float]:
         lines, level = self._level(content)
-        answers = {flow: grows * level + offset for flow, grows, offset in lines}
-        if lines:
+        answers = _at(lines, level)
+        if answers:
             _spread(self.root, level, content, answers)
         else:
             left = self._left(content)
@@ -268,8 +281,11 @@ class Arbiter:
         """Raise the turns of all from none until the resource is used up; say who is content."""
         content: dict[Flow, float] = {}
         while True:
-            lines, level = self._level(content)
-            reached = {flow: (wants[flow] - offset) / grows for flow, grows, offset in lines}
+            (slopes, offsets), level = self._level(content)
+            reached = {
+                flow: (wants[flow] - offsets.get(flow, 0.0)) / grows
+                for flow, grows in slopes.items()
+            }
             first = min(reached.values(), default=UNLIMITED)
             if first >= level * (1.0 - TIE_RATIO):
                 return content
@@ -279,49 +295,63 @@ class Arbiter:
                 if at_level <= first * (1.0 + TIE_RATIO)
             }
 
-    def _level(self, held: Mapping[Flow, float]) -> tuple[list[Line], float]:
+    def _level(self, held: Mapping[Flow, float]) -> tuple[Lines, float]:
         """Lines of the flows that are not held, and the turns that use up the resource."""
         lines, shut = _lines(self.root, held)
-        if not lines:
+        slopes, offsets = lines
+        if not slopes:
             return lines, 0.0
         takes = self.flows
         left = self.capacity_per_s
         for flow in shut:
             left -= takes[flow] * held[flow]
-        slope = 0.0
-        for flow, grows, offset in lines:
-            slope += takes[flow] * grows
+        for flow, offset in offsets.items():
             left -= takes[flow] * offset
+        slope = 0.0
+        for flow, grows in slopes.items():
+            slope += takes[flow] * grows
         return lines, left / slope
 
 
 MAX_GUESSES = 8
 
 
-def _lines(port: Port, held: Mapping[Flow, float]) -> tuple[list[Line], list[Flow]]:
+def _at(lines: Lines, level: float) -> dict[Flow, float]:
+    slopes, offsets = lines
+    rates = {flow: grows * level for flow, grows in slopes.items()}
+    for flow, offset in offsets.items():
+        rates[flow] += offset
+    return rates
+
+
+def _lines(port: Port, held: Mapping[Flow, float]) -> tuple[Lines, list[Flow]]:
     """Rates of the flows behind a port over the turns of each of its children; and held flows."""
     law = port.law
-    lines: list[Line] = []
+    slopes: dict[Flow, float] = {}
+    offsets: dict[Flow, float] = {}
     shut: list[Flow] = []
     for flow in port.flows:
         if flow in held:
             shut.append(flow)
         else:
-            lines.append((flow, 1.0 / flow.turns[law], 0.0))
+            slopes[flow] = 1.0 / flow.turns[law]
     for child in port.ports:
-        inner, inner_shut = _lines(child, held)
+        (inner, inner_offsets), inner_shut = _lines(child, held)
         slope = taken = 0.0
         for flow in inner_shut:
             taken += flow.turns[law] * held[flow]
-        for flow, grows, offset in inner:
-            slope += flow.turns[law] * grows
+        for flow, offset in inner_offsets.items():
             taken += flow.turns[law] * offset
+        for flow, grows in inner.items():
+            slope += flow.turns[law] * grows
         child.slope, child.taken = slope, taken
-        lines += [
-            (flow, grows / slope, offset - grows * taken / slope) for flow, grows, offset in inner
-        ]
+        for flow, grows in inner.items():
+            slopes[flow] = grows / slope
+        if taken:
+            for flow in inner:
+                offsets[flow] = inner_offsets.get(flow, 0.0) - slopes[flow] * taken
         shut += inner_shut
-    return lines, shut
+    return (slopes, offsets), shut
 
 
 def _spread(

@@ -27,12 +27,17 @@ class Bargain:
         What each flow could have, if the others want what they say.
     """
 
-    def __init__(self, ways: Mapping[Flow, Sequence[Arbiter]], arbiters: Sequence[Arbiter]) -> None:
+    def __init__(
+        self,
+        ways: Mapping[Flow, Sequence[Arbiter]],
+        arbiters: Sequence[Arbiter],
+        limits: Mapping[Flow, float],
+    ) -> None:
         self.answers: dict[Arbiter, dict[Flow, float]] = {}
         self._ways = ways
+        self._limits = limits
         self._wants = {
-            arbiter: {flow: flow.limit_bytes_per_s for flow in arbiter.flows}
-            for arbiter in arbiters
+            arbiter: {flow: limits[flow] for flow in arbiter.flows} for arbiter in arbiters
         }
         self._content: dict[Arbiter, Mapping[Flow, float]] = {key: {} for key in arbiters}
         self._steps: dict[Key, tuple[float, bool]] = {}
@@ -45,7 +50,7 @@ class Bargain:
             answers = [self.answers[arbiter][flow] for arbiter in at]
             for index, arbiter in enumerate(at):
                 elsewhere = answers[:index] + answers[index + 1 :]
-                want = min([flow.limit_bytes_per_s, *elsewhere])
+                want = min([self._limits[flow], *elsewhere])
                 last = self._wants[arbiter][flow]
                 if abs(want - last) > AGREED_RATIO * want:
                     step = self._step((arbiter, flow), want > last)

@@ -19,7 +19,9 @@ NEAR_RATIOS = (1e-4, 1e-7, 1e-11)  # how far flows still move when it is time fo
 LARGER, SMALLER, SMALLEST = 1.05, 0.5, 0.02  # steps of those that went on, or turned
 
 
-def crowd(ways: Mapping[Flow, Sequence[Arbiter]]) -> Iterator[dict[Flow, Arbiter | None]]:
+def crowd(
+    ways: Mapping[Flow, Sequence[Arbiter]], limits: Mapping[Flow, float]
+) -> Iterator[dict[Flow, Arbiter | None]]:
     """Let all flows bargain with all arbiters, round by round.
 
     The rules are those of `Bargain`, but for one: who is content is what the last round said.
@@ -28,6 +30,8 @@ def crowd(ways: Mapping[Flow, Sequence[Arbiter]]) -> Iterator[dict[Flow, Arbiter
     ----------
     ways : mapping of Flow to sequence of Arbiter
         What can run out on the way of each flow.
+    limits : mapping of Flow to float
+        Of all flows there; those without a way have their limits.
 
     Yields
     ------
@@ -36,7 +40,7 @@ def crowd(ways: Mapping[Flow, Sequence[Arbiter]]) -> Iterator[dict[Flow, Arbiter
     """
     import numpy as np
 
-    table = _Table(ways)
+    table = _Table(ways, limits)
     wants = table.limits[table.flows]
     content = np.zeros(len(wants), dtype=bool)
     steps, last = np.ones(len(wants)), np.zeros(len(wants))
@@ -85,14 +89,17 @@ class _Table:
     Ports are numbered by depth; the roots, which are the arbiters, have depth 0.
     """
 
-    def __init__(self, ways: Mapping[Flow, Sequence[Arbiter]]) -> None:
+    def __init__(
+        self, ways: Mapping[Flow, Sequence[Arbiter]], limits: Mapping[Flow, float]
+    ) -> None:
         import numpy as np
 
-        self.all_flows = list(ways)
+        self.num_open = len(ways)
+        self.all_flows = [*ways, *(flow for flow in limits if flow not in ways)]
         self.arbiters = list(dict.fromkeys(arbiter for at in ways.values() for arbiter in at))
-        self.limits = np.array([flow.limit_bytes_per_s for flow in ways])
+        self.limits = np.array([limits[flow] for flow in self.all_flows])
         self.capacities = np.array([arbiter.capacity_per_s for arbiter in self.arbiters])
-        number = {flow: index for index, flow in enumerate(ways)}
+        number = {flow: index for index, flow in enumerate(self.all_flows)}
         pairs = [(arbiter, flow) for arbiter in self.arbiters for flow in arbiter.flows]
         self.roots = np.repeat(
             np.arange(len(self.arbiters)), [len(arbiter.flows) for arbiter in self.arbiters]
@@ -175,9 +182,12 @@ class _Table:
         first: dict[int, int] = {}
         for entry in np.flatnonzero(answers <= least[self.flows]).tolist():
             first.setdefault(int(self.flows[entry]), int(self.roots[entry]))
+        rows = zip(
+            self.all_flows[: self.num_open], least.tolist(), self.limits.tolist(), strict=False
+        )
         return {
-            flow: self.arbiters[first[index]] if rate < flow.limit_bytes_per_s else None
-            for index, (flow, rate) in enumerate(zip(self.all_flows, least.tolist(), strict=True))
+            flow: self.arbiters[first[index]] if rate < limit else None
+            for index, (flow, rate, limit) in enumerate(rows)
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from topoprobe.errors import ModelError
 
@@ -88,8 +89,7 @@ class Demand:
             raise ModelError(f"Flow {self.id} crosses nothing and has no cap: nothing limits it.")
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(NamedTuple):
     """What a flow gets.
 
     Attributes

@@ -140,20 +140,12 @@ class Fluid:
         ModelError
             If shares contradict each other.
         """
-        changed: list[str] = []
-        while self._stale:
-            flows, arbiters = self._component(next(iter(self._stale)))
-            if not arbiters:
-                (flow,) = flows
-                del self._stale[flow]
-                changed.append(flow.demand.id)
-                self._allocations[flow.demand.id] = flow.alone
-                continue
-            for flow, allocation in settle(flows, arbiters).items():
-                self._allocations[flow.demand.id] = allocation
-                changed.append(flow.demand.id)
-            for flow in flows:
-                self._stale.pop(flow, None)
+        if not self._stale:
+            return ()
+        ways = self._joined(self._stale)
+        self._stale.clear()
+        changed = {flow.demand.id: found for flow, found in settle(ways).items()}
+        self._allocations |= changed
         return tuple(changed)
 
     def allocation(self, flow_id: str) -> Allocation:
@@ -215,19 +207,20 @@ class Fluid:
             if alone < flow.limit_bytes_per_s:
                 flow.limit_bytes_per_s, flow.limit_by = alone, arbiter.id
         for arbiter in arbiters:
-            arbiter.wanted_per_s += arbiter.flows[flow] * (flow.limit_bytes_per_s - last)
+            arbiter.want(arbiter.flows[flow] * (flow.limit_bytes_per_s - last))
         self._touch(flow)
 
-    def _component(self, seed: Flow) -> tuple[list[Flow], list[Arbiter]]:
-        """All flows that share something that can run out, step by step, and what that is."""
-        flows = {seed: None}
-        arbiters: dict[Arbiter, None] = {}
-        queue = [seed]
+    def _joined(self, flows: Iterable[Flow]) -> dict[Flow, list[Arbiter]]:
+        """Find all with whom flows share something that can run out, and what that is for each."""
+        ways: dict[Flow, list[Arbiter]] = {}
+        seen: set[Arbiter] = set()
+        queue = list(flows)
         while queue:
-            for arbiter in self._ways[queue.pop()]:
-                if arbiter in arbiters or not arbiter.can_run_out:
-                    continue
-                arbiters[arbiter] = None
-                queue += [flow for flow in arbiter.flows if flow not in flows]
-                flows |= dict.fromkeys(arbiter.flows)
-        return list(flows), list(arbiters)
+            flow = queue.pop()
+            if flow not in ways:
+                at = ways[flow] = [each for each in self._ways[flow] if each.can_run_out]
+                for arbiter in at:
+                    if arbiter not in seen:
+                        seen.add(arbiter)
+                        queue += arbiter.flows
+        return ways

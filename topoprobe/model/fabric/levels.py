@@ -14,7 +14,9 @@ Guess: TypeAlias = Mapping[Flow, Arbiter | None]
 Answers: TypeAlias = Mapping[Arbiter, Mapping[Flow, float]]
 
 
-def answers_at(arbiters: Sequence[Arbiter], guess: Guess) -> Answers | None:
+def answers_at(
+    arbiters: Sequence[Arbiter], guess: Guess, limits: Mapping[Flow, float]
+) -> Answers | None:
     """Find what each arbiter could give each flow if a guess is right.
 
     Every port behind which a flow is held gives each of its children the same number of turns, its
@@ -29,6 +31,8 @@ def answers_at(arbiters: Sequence[Arbiter], guess: Guess) -> Answers | None:
         All that could hold a flow.
     guess : mapping of Flow to Arbiter or None
         Where each flow is held.
+    limits : mapping of Flow to float
+        Of all flows there; those of which there is no guess have their limits.
 
     Returns
     -------
@@ -36,7 +40,7 @@ def answers_at(arbiters: Sequence[Arbiter], guess: Guess) -> Answers | None:
         The guess is right if no flow has a lower answer, or limit, than where it is held. None if
         the equations have no one solution.
     """
-    levels = _Levels(guess)
+    levels = _Levels(guess, limits)
     if not levels.solve():
         return None
     answers: dict[Arbiter, dict[Flow, float]] = {}
@@ -48,7 +52,7 @@ def answers_at(arbiters: Sequence[Arbiter], guess: Guess) -> Answers | None:
         else:
             wrong.append(arbiter)
     for arbiter in wrong:
-        wants = {flow: flow.limit_bytes_per_s for flow in arbiter.flows}
+        wants = {flow: limits[flow] for flow in arbiter.flows}
         answers[arbiter], _ = arbiter.answers(wants, {})
     return answers
 
@@ -64,11 +68,12 @@ class _Levels:
         By number, each in the `_unit` of its port.
     """
 
-    def __init__(self, guess: Guess) -> None:
+    def __init__(self, guess: Guess, limits: Mapping[Flow, float]) -> None:
         self.columns: dict[Port, int] = {}
         self.levels: list[float] = []
         self._rows_of: dict[Port, int] = {}
         self._guess = guess
+        self._limits = limits
         self._shares: dict[Flow, tuple[int, float]] = {}
         self._arbiters = {arbiter: None for arbiter in guess.values() if arbiter is not None}
 
@@ -88,14 +93,14 @@ class _Levels:
         if levels is None:
             return False
         self.levels = levels
-        self.rates = {flow: flow.limit_bytes_per_s for flow in self._guess}
+        self.rates = dict(self._limits)
         for flow, (column, share) in self._shares.items():
             self.rates[flow] = levels[column] * share
         return True
 
     def _number(self, port: Port, arbiter: Arbiter) -> bool:
         guess, law = self._guess, port.law
-        here = [flow for flow in port.flows if guess[flow] is arbiter]
+        here = [flow for flow in port.flows if guess.get(flow) is arbiter]
         behind = [child for child in port.ports if self._number(child, arbiter)]
         if not here and not behind:
             return False
@@ -128,7 +133,7 @@ class _Levels:
                 column, share = shares[flow]
                 coefficients[column] = coefficients.get(column, 0.0) + per_byte * share
             else:
-                self._right[row] -= per_byte * flow.limit_bytes_per_s
+                self._right[row] -= per_byte * self._limits[flow]
 
     def is_plausible(self, arbiter: Arbiter) -> bool:
         """Whether an arbiter gives no more than it has, and no less than nothing."""
