@@ -21,7 +21,7 @@ def filled(resources: Sequence[Resource], demands: Sequence[Demand]) -> tuple[Fi
         )
         for arbiter in at:
             arbiter.add(flow)
-    return Filling(ways, list(arbiters.values())), flows
+    return Filling(ways), flows
 
 
 def names(filling: Filling) -> dict[str, str | None]:

@@ -33,6 +33,8 @@ class Filling:
 
     Attributes
     ----------
+    arbiters : list of Arbiter
+        All that flows wait for.
     rates : dict of Flow to float
         Of all flows that are held.
     held : dict of Flow to Arbiter or None
@@ -41,12 +43,13 @@ class Filling:
         Those that are not held, with their limits.
     """
 
-    def __init__(self, ways: Mapping[Flow, Sequence[Arbiter]], arbiters: Iterable[Arbiter]) -> None:
+    def __init__(self, ways: Mapping[Flow, Sequence[Arbiter]]) -> None:
         self.rates: dict[Flow, float] = {}
         self.held: dict[Flow, Arbiter | None] = {}
         self.waiting = {flow: flow.limit_bytes_per_s for flow in ways}
         self._ways = ways
-        self._offers = {arbiter: arbiter.offers({}) for arbiter in arbiters}
+        self.arbiters = list(dict.fromkeys(arbiter for at in ways.values() for arbiter in at))
+        self._offers = {arbiter: arbiter.offers({}) for arbiter in self.arbiters}
         while self.waiting:
             least = self._least(self.waiting, self._offers)
             found = self._bottlenecked(least, self._offers)

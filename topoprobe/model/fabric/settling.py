@@ -17,9 +17,9 @@ LATER_RATIO = 1.0 - 1e-9  # runs out earlier by more than rounding
 def settle(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
     """Give each flow its fair rate.
 
-    By progressive filling as far as that goes, and by policy iteration for those who are left,
-    with what the others have. That others have more than is fair beside what is found then can
-    only be where flows came through ports: if so, all that depend on them are iterated.
+    By progressive filling as far as that goes, and by policy iteration for those who are left.
+    Very many flows that depend on each other leave each other more than a few bottlenecks: they
+    are all iterated, from where they bargain to as a `crowd`.
 
     Parameters
     ----------
@@ -35,24 +35,40 @@ def settle(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
     ModelError
         If the flows do not come to agree.
     """
-    ways, arbiters = _without_implied(ways)
-    filling = Filling(ways, arbiters)
-    rates, held, waiting = filling.rates, filling.held, filling.waiting
+    ways = _without_implied(ways)
+    if len(ways) < NUM_CROWD:
+        return _filled(ways)
+    found: dict[Flow, Allocation] = {}
+    for flow in ways:
+        if flow not in found:
+            joined = _joined(flow, ways)
+            is_crowd = len(joined) >= NUM_CROWD
+            found |= Iteration(joined, {}).settle(None) if is_crowd else _filled(joined)
+    return found
+
+
+def _filled(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
+    """Fill flows, and iterate for those who are left, with what the others have.
+
+    Beside what is found then the others can only have too much where flows came through ports: if
+    so, all that depend on them are iterated.
+    """
+    filling = Filling(ways)
+    rates, held = filling.rates, filling.held
     found = {
         flow: Allocation(rate, flow.limit_by if (at := held[flow]) is None else at.id)
         for flow, rate in rates.items()
     }
-    if waiting:
-        left = {flow: ways[flow] for flow in waiting}
+    if filling.waiting:
+        left = {flow: ways[flow] for flow in filling.waiting}
         for flow in left:
             if flow not in found:
                 joined = _joined(flow, left)
-                guess = filling.guess(joined) if len(joined) < NUM_CROWD else None
-                found |= Iteration(joined, rates).settle(guess)
+                found |= Iteration(joined, rates).settle(filling.guess(joined))
         rates = {flow: each.rate_bytes_per_s for flow, each in found.items()}
-    if any(arbiter.root.ports for arbiter in arbiters):
+    if any(arbiter.root.ports for arbiter in filling.arbiters):
         again: dict[Flow, Allocation] = {}
-        for flow in unheld(arbiters, rates):
+        for flow in unheld(filling.arbiters, rates):
             if flow not in again:
                 again |= Iteration(_joined(flow, ways), {}).settle(held)
         found |= again
@@ -77,15 +93,14 @@ def _joined(flow: Flow, ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Se
 
 def _without_implied(
     ways: Mapping[Flow, Sequence[Arbiter]],
-) -> tuple[Mapping[Flow, Sequence[Arbiter]], Sequence[Arbiter]]:
+) -> Mapping[Flow, Sequence[Arbiter]]:
     """Leave out arbiters all of whose flows cross another one that runs out no later."""
     needed: dict[Arbiter, bool] = {}
     for at in ways.values():
         for arbiter in at:
             if arbiter not in needed:
                 needed[arbiter] = not _is_implied(arbiter, ways[next(iter(arbiter.flows))])
-    ways = {flow: [arbiter for arbiter in at if needed[arbiter]] for flow, at in ways.items()}
-    return ways, [arbiter for arbiter, is_needed in needed.items() if is_needed]
+    return {flow: [arbiter for arbiter in at if needed[arbiter]] for flow, at in ways.items()}
 
 
 def _is_implied(arbiter: Arbiter, way: Sequence[Arbiter]) -> bool:
