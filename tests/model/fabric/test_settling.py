@@ -170,3 +170,26 @@ def test_shares_that_contradict_each_other_settle_all_the_same(seed: int) -> Non
         flows.append(Demand(f"f{each}", tuple(uses[:way]), tuple(uses[way:]), size))
     found = {name: got.rate_bytes_per_s for name, got in solve(resources, flows).items()}
     assert breaches(resources, flows, found) == []
+
+
+def test_rates_are_fair_where_offers_behind_a_port_fall() -> None:
+    # Filling is not enough: once "small" is held at "third", its turns at "first" go to "large",
+    # which takes more of it in them, and "left" has more than it would be offered there then.
+    sizes = {"up": 30.0, "down": 30.0, "first": 15.0, "second": 60.0, "third": 3.75}
+    resources = [
+        Resource(name, "pcie", size, Sharing(0.5 if name == "up" else 1.0))
+        for name, size in sizes.items()
+    ]
+
+    def flow(name: str, *way: str, txn: float, cap: float = float("inf")) -> Demand:
+        uses = tuple(Use(each, 1.0 + 24.0 / txn) for each in way)
+        return Demand(name, uses, txn_bytes=txn, cap_bytes_per_s=cap)
+
+    demands = [
+        flow("large", "up", "first", txn=256.0),
+        flow("small", "up", "first", "second", "third", txn=64.0),
+        flow("left", "down", "first", "second", "third", txn=64.0),
+        flow("right", "down", "first", "second", txn=256.0, cap=13.2),
+    ]
+    found = {name: got.rate_bytes_per_s for name, got in solve(resources, demands).items()}
+    assert breaches(resources, demands, found) == []
