@@ -21,7 +21,7 @@ def event_loop() -> Loop:
     fast = compiled(run)
 
     def run_compiled(plan: Plan, begin: int, end: int) -> Counts:
-        columns: Any = [np.array(column) for column in plan]
+        columns: Any = [np.array(column, None if column else np.int64) for column in plan]
         return fast(Plan(*columns), begin, end)
 
     return run_compiled

@@ -12,10 +12,16 @@ The queues share the buffer, of which each has a part that the others cannot tak
 Arbiters compare one number per port. The fair ones keep a virtual time, by which a port advances
 with each packet by its cost over the port's weight: costs of 1 give round robin, wire bytes the
 byte-fair shares of deficit round robin [goyal1997]. A port that had nothing to send resumes at the
-time of the one last served, one that had no credit as far from it as it was. Credit that is scarce
-goes round by virtual times of its own, for each buffer and each way on: else a port that also sends
-elsewhere, and so has had many turns, would never see any. The other arbiters serve what arrived
-first.
+time of the one last served, one that had no credit as far from it as it was. The other arbiters
+serve what arrived first.
+
+What credit is scarce for is a *place*: a server beyond that is used up, however far, by one way.
+Lack of credit tells it upstream. A port has a virtual time for each place that its packets go on
+to, its *claim*, which all that it sends there advance. Among packets that wait for credit of one
+place claims decide: else a port that also sends elsewhere, and so has had many turns, would never
+see any. And nobody gets ahead, at a place that is used up, of a claim that lacks credit there:
+queues for unlike destinations have credit of their own, so that some could. A claim is owed one
+packet at most, since one that is further behind is held up elsewhere.
 
 It is one function, over lists as over arrays, because a compiler of functions takes it as it is.
 """
@@ -28,7 +34,7 @@ from typing import NamedTuple, TypeAlias
 
 NEVER = 2**62
 """Later than any time, in femtoseconds."""
-SCARCE = 64
+SCARCE = 4
 """Credit that nobody lacked for more packets than that is not scarce any more."""
 BURST = 16
 """Transactions that a stream with a cap may issue at once after it was held up."""
@@ -61,9 +67,12 @@ class Plan(NamedTuple):
     form_queue: Sequence[int]
     queue_port: Sequence[int]
     queue_beyond: Sequence[int]  # the next that its packets go to, -1 for none
-    queue_group: Sequence[int]  # one for those of one port whose packets go on to one port
+    queue_way: Sequence[int]  # where its claims begin, nearest place first; one more at the end
     queue_own: Sequence[int]  # bytes of buffer that no other queue can take
     queue_most: Sequence[int]  # bytes that come at once, at most
+    way_claim: Sequence[int]  # one for those of a port that go on to one place
+    claim_place: Sequence[int]
+    place_server: Sequence[int]  # what is used up there, if anything
     port_queue: Sequence[int]  # its first; one more at the end
     port_common: Sequence[int]  # bytes of buffer that its queues share besides their own
     port_upstream: Sequence[int]  # the server that waits for its credit, -1 for none
@@ -99,11 +108,13 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
         stream_stage, stream_turn, stream_num_packets, stream_max_open, stream_is_shown,
         stream_gap, stream_start, stream_left, stage_stream, stage_queue, stage_form,
         stage_latency, form_service, form_cost, form_bytes, form_queue, queue_port, queue_beyond,
-        queue_group, queue_own, queue_most, port_queue, port_common, port_upstream, port_latency,
-        port_server, port_share, server_port, server_is_fair,
+        queue_way, queue_own, queue_most, way_claim, claim_place, place_server, port_queue,
+        port_common, port_upstream, port_latency, port_server, port_share, server_port,
+        server_is_fair,
     ) = plan  # fmt: skip
     num_streams, num_servers = len(stream_start), len(server_is_fair)
     num_queues, num_ports = len(queue_port), len(port_server)
+    num_claims, num_places = len(claim_place), len(place_server)
 
     form_counted = [0] * len(form_service)
     issued, finished, counted = [0] * num_streams, [0] * num_streams, [0] * num_streams
@@ -113,10 +124,11 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
     queue_head, queue_tail = [-1] * num_queues, [-1] * num_queues
     queue_used, queue_peak = [0] * num_queues, [0] * num_queues
     queue_state, queue_granted = [IDLE] * num_queues, [NEVER] * num_queues
-    queue_time, beyond_time = [0.0] * num_queues, [0.0] * num_queues
+    queue_lacks = [0] * num_queues  # places beyond it to the one that its credit is scarce for
+    claim_time, claim_waiting = [0.0] * num_claims, [0] * num_claims
+    place_time, place_least = [0.0] * num_places, [0.0] * num_places
+    place_look, look = [0] * num_places, 0  # the look that found the least claim
     port_used, port_peak = [0] * num_ports, [0] * num_ports
-    port_granted, entry_time = [NEVER] * num_ports, [0.0] * num_ports
-    group_time = [0.0] * num_queues
     port_time, port_state = [0.0] * num_ports, [IDLE] * num_ports
     server_time, server_busy = [0.0] * num_servers, [0] * num_servers
     free_at, wake_at = [0] * num_servers, [NEVER] * num_servers
@@ -168,38 +180,81 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                 continue  # it was woken earlier than this event foresaw
             wake_at[server] = NEVER
 
-            # Which port is next, and of its packets with credit beyond the one that arrived first.
-            chosen, least, next_arrival, blocked = -1, 0.0, NEVER, IDLE
+            # Who has something to send, and who has no credit for it, because of which place.
             is_fair = server_is_fair[server]
+            first_queue = port_queue[server_port[server]]
+            last_queue = port_queue[server_port[server + 1]]
+            next_arrival, blocked = NEVER, IDLE
+            look += 1
+            for queue in range(first_queue, last_queue):
+                slot = queue_head[queue]
+                arrival = NEVER if slot < 0 else slot_arrival[slot]
+                if arrival > now:
+                    next_arrival = min(next_arrival, arrival)
+                    if queue_state[queue] != IDLE:
+                        queue_state[queue] = IDLE
+                        for way in range(queue_way[queue], queue_way[queue + 1]):
+                            claim_waiting[way_claim[way]] -= 1
+                    continue
+                if queue_state[queue] == IDLE:
+                    for way in range(queue_way[queue], queue_way[queue + 1]):
+                        claim = way_claim[way]
+                        if claim_waiting[claim] == 0:
+                            resumed = place_time[claim_place[claim]]
+                            claim_time[claim] = max(claim_time[claim], resumed)
+                        claim_waiting[claim] += 1
+                queue_state[queue] = READY
+                beyond = queue_beyond[queue]
+                if beyond < 0:
+                    continue
+                entry, most = queue_port[beyond], queue_most[beyond]
+                if (
+                    queue_used[beyond] + most <= queue_own[beyond]
+                    or port_used[entry] + most <= port_common[entry]
+                ):
+                    continue
+                queue_state[queue] = blocked = BLOCKED
+                onward = queue_beyond[beyond]
+                is_next = onward < 0 or queue_granted[onward] > SCARCE
+                queue_lacks[beyond] = 0 if is_next else queue_lacks[onward] + 1
+                queue_granted[beyond] = 0
+                way = queue_way[queue] + queue_lacks[beyond]
+                if way < queue_way[queue + 1]:
+                    claim = way_claim[way]
+                    place = claim_place[claim]
+                    owed = form_cost[slot_form[slot]] * port_share[queue_port[queue]]
+                    claim_time[claim] = max(claim_time[claim], place_time[place] - owed)
+                    if place_look[place] != look or claim_time[claim] < place_least[place]:
+                        place_look[place], place_least[place] = look, claim_time[claim]
+
+            # Who would get ahead of them there waits too, as long as that place is used up.
+            retry = NEVER
+            if is_fair and blocked == BLOCKED:
+                for queue in range(first_queue, last_queue):
+                    if queue_state[queue] != READY:
+                        continue
+                    for way in range(queue_way[queue], queue_way[queue + 1]):
+                        place = claim_place[way_claim[way]]
+                        free = free_at[place_server[place]]
+                        is_ahead = claim_time[way_claim[way]] > place_least[place]
+                        if is_ahead and place_look[place] == look and free >= now:
+                            retry = min(retry, free + 1)
+                            queue_state[queue] = BLOCKED
+                            queue_lacks[queue_beyond[queue]] = way - queue_way[queue]
+                            queue_granted[queue_beyond[queue]] = 0
+                            break
+
+            # Which port is next, and of its packets with credit the one that arrived first.
+            chosen, least = -1, 0.0
             for port in range(server_port[server], server_port[server + 1]):
                 first, first_arrival, state = -1, NEVER, IDLE
                 for queue in range(port_queue[port], port_queue[port + 1]):
-                    slot = queue_head[queue]
-                    arrival = NEVER if slot < 0 else slot_arrival[slot]
-                    if arrival > now:
-                        queue_state[queue] = IDLE
-                        next_arrival = min(next_arrival, arrival)
+                    if queue_state[queue] == IDLE:
                         continue
-                    beyond = queue_beyond[queue]
-                    if beyond >= 0:
-                        entry = queue_port[beyond]
-                        if queue_state[queue] == IDLE:
-                            queue_time[queue] = max(queue_time[queue], beyond_time[beyond])
-                            group = queue_group[queue]
-                            group_time[group] = max(group_time[group], entry_time[entry])
-                        most = queue_most[beyond]
-                        if (
-                            queue_used[beyond] + most > queue_own[beyond]
-                            and port_used[entry] + most > port_common[entry]
-                        ):
-                            queue_state[queue] = state = blocked = BLOCKED
-                            if queue_state[beyond] == BLOCKED:
-                                queue_granted[beyond] = 0
-                            else:
-                                port_granted[entry] = 0
-                            continue
-                    queue_state[queue] = READY
-                    if arrival < first_arrival:
+                    if state == IDLE:
+                        state = BLOCKED
+                    arrival = slot_arrival[queue_head[queue]]
+                    if queue_state[queue] == READY and arrival < first_arrival:
                         first, first_arrival = queue, arrival
                 if first >= 0:
                     state = READY
@@ -213,6 +268,7 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
                     chosen, least = first, key
             is_blocked[server] = blocked
             if chosen < 0:
+                next_arrival = min(next_arrival, retry)
                 if next_arrival < NEVER:
                     wake_at[server] = next_arrival
                     heappush(events, (next_arrival, server))
@@ -220,38 +276,33 @@ def run(plan: Plan, begin: int, end: int) -> Counts:
 
             # Credit that is scarce goes round among those who wait for it.
             beyond = queue_beyond[chosen]
-            if beyond >= 0 and is_fair:
-                entry = queue_port[beyond]
-                is_queue_scarce = queue_granted[beyond] <= SCARCE
-                if is_queue_scarce or port_granted[entry] <= SCARCE:
-                    for queue in range(
-                        port_queue[server_port[server]], port_queue[server_port[server + 1]]
-                    ):
+            if beyond >= 0:
+                way = queue_way[chosen] + queue_lacks[beyond]
+                if is_fair and queue_granted[beyond] <= SCARCE and way < queue_way[chosen + 1]:
+                    claim = way_claim[way]
+                    place = claim_place[claim]
+                    for queue in range(first_queue, last_queue):
                         other = queue_beyond[queue]
-                        if other < 0 or queue_state[queue] != READY or queue_port[other] != entry:
+                        if queue_state[queue] != READY or other < 0:
                             continue
-                        if not is_queue_scarce:
-                            ahead = group_time[queue_group[chosen]] - group_time[queue_group[queue]]
-                        elif other == beyond:
-                            ahead = queue_time[chosen] - queue_time[queue]
-                        else:
+                        way = queue_way[queue] + queue_lacks[other]
+                        if queue_granted[other] > SCARCE or way >= queue_way[queue + 1]:
                             continue
+                        if claim_place[way_claim[way]] != place:
+                            continue
+                        ahead = claim_time[claim] - claim_time[way_claim[way]]
                         is_older = (
                             slot_arrival[queue_head[queue]] < slot_arrival[queue_head[chosen]]
                         )
                         if ahead > 0.0 or (ahead == 0.0 and is_older):
-                            chosen = queue
-                    beyond, group = queue_beyond[chosen], queue_group[chosen]
-                    cost = form_cost[slot_form[queue_head[chosen]]]
-                    cost *= port_share[queue_port[chosen]]
-                    if is_queue_scarce:
-                        beyond_time[beyond] = queue_time[chosen]
-                        queue_time[chosen] += cost
-                    else:
-                        entry_time[entry] = group_time[group]
-                        group_time[group] += cost
-                port_granted[entry] += 1
-                queue_granted[beyond] += 1
+                            chosen, claim = queue, way_claim[way]
+                queue_granted[queue_beyond[chosen]] += 1
+                cost = form_cost[slot_form[queue_head[chosen]]] * port_share[queue_port[chosen]]
+                for way in range(queue_way[chosen], queue_way[chosen + 1]):
+                    claim = way_claim[way]
+                    place = claim_place[claim]
+                    place_time[place] = max(place_time[place], claim_time[claim])
+                    claim_time[claim] += cost
 
             # Take its packet, keep the server busy, give back the credit.
             slot = queue_head[chosen]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
 from random import Random
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from topoprobe.errors import ModelError
 from topoprobe.model.fabric.resource import Resource
@@ -18,17 +18,23 @@ FS_PER_S = 1e15
 """Femtoseconds: 64 bytes take 8 ps of a memory with 8 TB/s."""
 # Longer than any simulation; a few of them still fit into 64 bits.
 _ENDLESS = NEVER // 64
-# A buffer holds what is under way until credit is back, and some packets on top, so that what it
-# limits is the sender that has nowhere to go and not the link.
+# A buffer holds what is under way until credit is back, and some packets on top, as large as any
+# that its sender may send in between, so that what it limits is the sender that has nowhere to go
+# and not the link.
 _SPARE_TRANSACTIONS = 4
 # Of a buffer that several queues share, parts that no queue has for itself. As long as each has
 # more than its own part, all are in it in the order in which they came, as in one queue.
 _COMMON_PARTS = 14
 
+_Name = TypeVar("_Name")
 # A resource, where its packets come from, and of which kind they are.
 PortKey: TypeAlias = tuple[str, str, str]
 # Whose packets wait, where any stream's do not, and what they cross beyond.
 QueueKey: TypeAlias = tuple[str, tuple[str, ...]]
+# A port, and the way from its resource to one of those beyond.
+Claim: TypeAlias = tuple[PortKey, tuple[str, ...]]
+# The same for all ports of a resource whose packets are of one kind.
+Place: TypeAlias = tuple[str, str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class _Buffer:
     rate_bytes_per_s: float = 0.0  # of payload, that one way can take at most
     latency_s: float = 0.0
     most_bytes: float = 0.0
+    between_bytes: float = 0.0  # the largest packet that its sender sends
     queues: set[QueueKey] = field(default_factory=set)
 
 
@@ -76,6 +83,13 @@ class _Stage:
     port: PortKey
     queue: QueueKey
     amounts: tuple[float, ...]  # payload of each of its packets, of a request what it asks for
+    num_beyond: int  # hops that its packets cross beyond
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The places that its packets go on to, the next one first."""
+        _, way = self.queue
+        return tuple((self.port, way[: at + 1]) for at in range(self.num_beyond))
 
 
 def plan(
@@ -125,6 +139,10 @@ def plan(
     for at, (stage, after) in enumerate(pairwise(stages)):
         if stage.stream == after.stream:
             queue_beyond[stage_queue[at]] = stage_queue[at + 1]
+    claims = {(stage.port, stage.queue): stage.claims for stage in stages}
+    queue_claims = [claims[key] for key in queues]
+    claim_number = _numbers(claim for each in queue_claims for claim in each)
+    place_number = _numbers(_place(claim) for claim in claim_number)
     stage_form = _begins([len(stage.amounts) for stage in stages])
     random = Random(seed)
     return Plan(
@@ -161,11 +179,12 @@ def plan(
         ],
         queue_port=queue_port,
         queue_beyond=queue_beyond,
-        queue_group=_groups(
-            queue_port, [-1 if beyond < 0 else queue_port[beyond] for beyond in queue_beyond]
-        ),
+        queue_way=_begins([len(each) for each in queue_claims]),
         queue_own=[_bytes(sizes[port] / _num_parts(buffers[port])) for port, _ in queues],
         queue_most=[ceil(buffers[port].most_bytes) for port, _ in queues],
+        way_claim=[claim_number[claim] for each in queue_claims for claim in each],
+        claim_place=[place_number[_place(claim)] for claim in claim_number],
+        place_server=[number[way[-1]] for _, _, way in place_number],
         port_queue=_begins([queue_port.count(port) for port in range(len(ports))]),
         port_common=[_common_bytes(buffers[port], sizes[port]) for port in ports],
         port_upstream=[
@@ -202,6 +221,7 @@ def _stages(index: int, stream: Stream) -> Iterator[_Stage]:
             port=(hop.resource, ingress, kind),
             queue=(whose, beyond),
             amounts=total if at < turn else stream.packets,
+            num_beyond=(turn if at < turn else len(hops)) - at - 1,
         )
 
 
@@ -213,6 +233,10 @@ def _units(stage: _Stage) -> list[float]:
 def _buffers(known: dict[str, Resource], stages: Sequence[_Stage]) -> dict[PortKey, _Buffer]:
     """Return each port's buffer, with what its sender may have under way."""
     buffers: dict[PortKey, _Buffer] = {}
+    largest: dict[str, float] = {}
+    for stage in stages:
+        name = stage.hop.resource
+        largest[name] = max(largest.get(name, 0.0), *stage.amounts)
     before: _Stage | None = None
     for stage, onwards in zip(stages, _rates_onwards(known, stages), strict=True):
         if before is None or before.stream != stage.stream:
@@ -224,6 +248,7 @@ def _buffers(known: dict[str, Resource], stages: Sequence[_Stage]) -> dict[PortK
             # What comes faster than it goes on would only fill the buffer, however large.
             rate = min(_rate(known, before), onwards)
             buffer.rate_bytes_per_s = max(buffer.rate_bytes_per_s, rate)
+            buffer.between_bytes = largest[sender.id]
             is_turn = before.port[2] != stage.port[2]
             at_once = sum(stage.amounts) if is_turn else max(stage.amounts)
         buffer.most_bytes = max(buffer.most_bytes, at_once)
@@ -253,7 +278,8 @@ def _size(buffer: _Buffer, setting: PortSetting | None) -> float:
     if setting is not None and setting.buffer_bytes is not None:
         return setting.buffer_bytes
     under_way = 2.0 * buffer.latency_s * buffer.rate_bytes_per_s
-    return _num_parts(buffer) * (under_way + _SPARE_TRANSACTIONS * buffer.most_bytes)
+    spare = _SPARE_TRANSACTIONS * max(buffer.most_bytes, buffer.between_bytes)
+    return _num_parts(buffer) * (under_way + spare)
 
 
 def _common_bytes(buffer: _Buffer, size: float) -> int:
@@ -322,10 +348,14 @@ def _exponent(resource: Resource) -> float:
     return sharing.exponent
 
 
-def _groups(ports: Sequence[int], beyond: Sequence[int]) -> list[int]:
-    """Give each pair of a port and the next a number, in the order in which they come."""
-    numbers: dict[tuple[int, int], int] = {}
-    return [numbers.setdefault(pair, len(numbers)) for pair in zip(ports, beyond, strict=True)]
+def _place(claim: Claim) -> Place:
+    (resource, _, kind), way = claim
+    return (resource, kind, way)
+
+
+def _numbers(names: Iterable[_Name]) -> dict[_Name, int]:
+    """Give each name a number, in the order in which they come."""
+    return {name: index for index, name in enumerate(dict.fromkeys(names))}
 
 
 def _first_service_s(known: dict[str, Resource], stream: Stream) -> float:
