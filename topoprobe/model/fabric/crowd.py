@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from topoprobe.model.fabric.arbiter import TIE_RATIO, Arbiter, Flow, Port
+from topoprobe.model.fabric.arbiter import MAX_GUESSES, TIE_RATIO, Arbiter, Flow, Port
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 MAX_ROUNDS = 600
-NEAR_RATIOS = (1e-4, 1e-7, 1e-11)  # how far flows still move when it is time for a guess
-LARGER, SMALLER, SMALLEST = 1.05, 0.5, 0.02  # steps of those that went on, or turned
+NEAR_RATIOS = (1e-3, 1e-5, 1e-8, 1e-11)  # how far flows still move when it is time for a guess
+LARGER, SMALLER, SMALLEST = 1.1, 0.7, 0.02  # steps of those that went on, or turned
 
 
 def crowd(
@@ -24,7 +24,7 @@ def crowd(
 ) -> Iterator[dict[Flow, Arbiter | None]]:
     """Let all flows bargain with all arbiters, round by round.
 
-    The rules are those of `Bargain`, but for one: who is content is what the last round said.
+    The rules are those of `Bargain`, but for the sizes of steps.
 
     Parameters
     ----------
@@ -46,9 +46,13 @@ def crowd(
     steps, last = np.ones(len(wants)), np.zeros(len(wants))
     for near_ratio in NEAR_RATIOS:
         for _ in range(MAX_ROUNDS):
-            answers = table.answers(wants, content)
+            for _ in range(MAX_GUESSES):
+                answers = table.answers(wants, content)
+                found = wants < answers * (1.0 - TIE_RATIO)
+                if np.array_equal(found, content):
+                    break
+                content = found
             least, told = table.choices(answers)
-            content = wants < answers * (1.0 - TIE_RATIO)
             moves = told - wants
             if np.all(np.abs(moves) <= near_ratio * wants):
                 break
