@@ -29,6 +29,9 @@ class Flow:
         For each resource, those crossed before it, nearest first.
     turns : dict of str to float
         Turns of each resource per payload byte.
+    num_along : int
+        How many resources are on its way; those beside it come after these in `takes`, in `turns`
+        and in `ports`.
     cap_bytes_per_s : float
         Its own.
     limit_bytes_per_s : float
@@ -38,7 +41,8 @@ class Flow:
     """
 
     __slots__ = (
-        "cap_bytes_per_s", "demand", "limit_by", "limit_bytes_per_s", "ports", "takes", "turns",
+        "cap_bytes_per_s", "demand", "limit_by", "limit_bytes_per_s", "num_along", "ports", "takes",
+        "turns",
     )  # fmt: skip
 
     def __init__(self, demand: Demand, resources: Mapping[str, Resource]) -> None:
@@ -54,6 +58,7 @@ class Flow:
             if use.resource not in self.ports:
                 self.ports[use.resource] = before
                 before = (use.resource, *before)
+        self.num_along = len(before)
         for use in demand.beside:
             self.takes[use.resource] = self.takes.get(use.resource, 0.0) + use.per_byte
             self.ports.setdefault(use.resource, ())
@@ -119,15 +124,11 @@ class Port:
         Those behind it, at which others have met before.
     behind : sequence of Flow
         All that come through it.
-    slope, taken : float
-        Of the turns given to it, those that one turn for each of its children makes, and those
-        that are taken anyway, as found last.
     """
 
-    __slots__ = ("behind", "flows", "law", "ports", "slope", "taken")
+    __slots__ = ("behind", "flows", "law", "ports")
 
     def __init__(self, law: str, flows: Sequence[Flow], at: str, depth: int) -> None:
-        self.slope = self.taken = 0.0
         self.behind = flows
         while True:
             self.law = law
@@ -227,74 +228,6 @@ class Arbiter:
                 waiting[flow] *= level
         return waiting
 
-    def answers(
-        self, wants: Mapping[Flow, float], content: Mapping[Flow, float]
-    ) -> tuple[dict[Flow, float], dict[Flow, float]]:
-        """Divide the resource among flows that want no more than they say.
-
-        Parameters
-        ----------
-        wants : mapping of Flow to float
-            Rates; of all flows here.
-        content : mapping of Flow to float
-            Those that may get what they want, as a guess.
-
-        Returns
-        -------
-        answers : dict of Flow to float
-            What each flow could have, if the others want what they say.
-        content : dict of Flow to float
-            Those that get what they want.
-        """
-        slack = TIE_RATIO * self.capacity_per_s
-        for _ in range(MAX_GUESSES):
-            content = {flow: wants[flow] for flow in content}
-            answers = self._answers(content)
-            found = {
-                flow: wants[flow]
-                for flow, answer in answers.items()
-                if wants[flow] < answer * (1.0 - TIE_RATIO)
-            }
-            if found.keys() == content.keys():
-                if len(content) < len(self.flows) or self._left(content) > slack:
-                    return answers, content
-                break  # used up exactly: those with most turns do not get what they want here
-            content = found
-        content = self._raise(wants)
-        return self._answers(content), content
-
-    def _answers(self, content: Mapping[Flow, float]) -> dict[Flow, float]:
-        lines, level = self._level(content)
-        answers = _at(lines, level)
-        if answers:
-            _spread(self.root, level, content, answers)
-        else:
-            left = self._left(content)
-            answers |= {flow: content[flow] + left / takes for flow, takes in self.flows.items()}
-        return answers
-
-    def _left(self, content: Mapping[Flow, float]) -> float:
-        taken = sum(takes * content[flow] for flow, takes in self.flows.items())
-        return self.capacity_per_s - taken
-
-    def _raise(self, wants: Mapping[Flow, float]) -> dict[Flow, float]:
-        """Raise the turns of all from none until the resource is used up; say who is content."""
-        content: dict[Flow, float] = {}
-        while True:
-            (slopes, offsets), level = self._level(content)
-            reached = {
-                flow: (wants[flow] - offsets.get(flow, 0.0)) / grows
-                for flow, grows in slopes.items()
-            }
-            first = min(reached.values(), default=UNLIMITED)
-            if first >= level * (1.0 - TIE_RATIO):
-                return content
-            content |= {
-                flow: wants[flow]
-                for flow, at_level in reached.items()
-                if at_level <= first * (1.0 + TIE_RATIO)
-            }
-
     def _level(self, held: Mapping[Flow, float]) -> tuple[Lines, float]:
         """Lines of the flows that are not held, and the turns that use up the resource."""
         lines, shut = _lines(self.root, held)
@@ -311,9 +244,6 @@ class Arbiter:
         for flow, grows in slopes.items():
             slope += takes[flow] * grows
         return lines, left / slope
-
-
-MAX_GUESSES = 8
 
 
 def _at(lines: Lines, level: float) -> dict[Flow, float]:
@@ -344,7 +274,6 @@ def _lines(port: Port, held: Mapping[Flow, float]) -> tuple[Lines, list[Flow]]:
             taken += flow.turns[law] * offset
         for flow, grows in inner.items():
             slope += flow.turns[law] * grows
-        child.slope, child.taken = slope, taken
         for flow, grows in inner.items():
             slopes[flow] = grows / slope
         if taken:
@@ -352,18 +281,3 @@ def _lines(port: Port, held: Mapping[Flow, float]) -> tuple[Lines, list[Flow]]:
                 offsets[flow] = inner_offsets.get(flow, 0.0) - slopes[flow] * taken
         shut += inner_shut
     return (slopes, offsets), shut
-
-
-def _spread(
-    port: Port, level: float, held: Mapping[Flow, float], answers: dict[Flow, float]
-) -> None:
-    """Find what held flows could have where each child of a port has so many turns."""
-    for flow in port.flows:
-        if flow in held:
-            answers[flow] = level / flow.turns[port.law]
-    for child in port.ports:
-        if child.slope:
-            _spread(child, (level - child.taken) / child.slope, held, answers)
-        else:
-            for flow in child.behind:
-                answers[flow] = held[flow] + (level - child.taken) / flow.turns[port.law]

@@ -52,9 +52,19 @@ def answers_at(
         else:
             wrong.append(arbiter)
     for arbiter in wrong:
-        wants = {flow: limits[flow] for flow in arbiter.flows}
-        answers[arbiter], _ = arbiter.answers(wants, {})
+        answers[arbiter] = _divided(arbiter, limits)
     return answers
+
+
+def _divided(arbiter: Arbiter, limits: Mapping[Flow, float]) -> dict[Flow, float]:
+    """Divide what an arbiter has among flows that could have their limits elsewhere."""
+    content: dict[Flow, float] = {}
+    while True:
+        offers = arbiter.offers(content)
+        more = {flow: limits[flow] for flow, offer in offers.items() if limits[flow] < offer}
+        if not more:
+            return content | offers
+        content |= more
 
 
 class _Levels:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from topoprobe.errors import ModelError
 from topoprobe.model.fabric.arbiter import Arbiter, Flow
 from topoprobe.model.fabric.demand import Allocation
 from topoprobe.model.fabric.equilibrium import unheld
 from topoprobe.model.fabric.filling import Filling
 from topoprobe.model.fabric.iteration import Iteration
 
-NUM_CROWD = 500  # flows that bargain faster in arrays
+NUM_CROWD = 500  # flows that are settled faster in arrays
 LATER_RATIO = 1.0 - 1e-9  # runs out earlier by more than rounding
 
 
@@ -18,8 +19,7 @@ def settle(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
     """Give each flow its fair rate.
 
     By progressive filling as far as that goes, and by policy iteration for those who are left.
-    Very many flows that depend on each other leave each other more than a few bottlenecks: they
-    are all iterated, from where they bargain to as a `crowd`.
+    Where that has no end, and where very many depend on each other, they bargain as a `crowd`.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def settle(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
     Raises
     ------
     ModelError
-        If the flows do not come to agree.
+        If none are found.
     """
     ways = _without_implied(ways)
     if len(ways) < NUM_CROWD:
@@ -42,8 +42,7 @@ def settle(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
     for flow in ways:
         if flow not in found:
             joined = _joined(flow, ways)
-            is_crowd = len(joined) >= NUM_CROWD
-            found |= Iteration(joined, {}).settle(None) if is_crowd else _filled(joined)
+            found |= _filled(joined) if len(joined) < NUM_CROWD else _crowded(joined)
     return found
 
 
@@ -64,14 +63,30 @@ def _filled(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
         for flow in left:
             if flow not in found:
                 joined = _joined(flow, left)
-                found |= Iteration(joined, rates).settle(filling.guess(joined))
+                settled = Iteration(joined, rates).settle(filling.guess(joined))
+                found |= settled or _crowded(_joined(flow, ways))
         rates = {flow: each.rate_bytes_per_s for flow, each in found.items()}
     if any(arbiter.root.ports for arbiter in filling.arbiters):
         again: dict[Flow, Allocation] = {}
         for flow in unheld(filling.arbiters, rates):
             if flow not in again:
-                again |= Iteration(_joined(flow, ways), {}).settle(held)
+                joined = _joined(flow, ways)
+                again |= Iteration(joined, {}).settle(held) or _crowded(joined)
         found |= again
+    return found
+
+
+def _crowded(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation]:
+    """Let flows bargain as a crowd."""
+    from topoprobe.model.fabric.crowd import settling as crowd  # takes a while to load
+
+    found = crowd.settle(ways)
+    if found is None:
+        names = ", ".join(sorted(flow.demand.id for flow in ways)[:4])
+        raise ModelError(
+            f"No fair rates were found for {len(ways)} flows that wait for each other ({names}, "
+            "...); expected some, whatever they are. Fewer flows, or caps, may help."
+        )
     return found
 
 

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from topoprobe.model.fabric.arbiter import Arbiter, Flow
-from topoprobe.model.fabric.bargain import Bargain
 from topoprobe.model.fabric.demand import Demand, Use
 from topoprobe.model.fabric.equilibrium import breaches
 from topoprobe.model.fabric.fluid import solve
@@ -46,21 +44,3 @@ def test_two_wires_with_the_same_flows_do_not_take_each_other_for_the_bottleneck
     found = {name: got.rate_bytes_per_s for name, got in solve(resources, demands).items()}
     assert breaches(resources, demands, found) == []
     assert found == pytest.approx({"a": 5.0, "b": 5.0}, rel=1e-3)
-
-
-def test_bargain_ends_where_rates_are_fair() -> None:
-    wires = {name: Resource(name, "pcie", 12.0) for name in ("one", "two")}
-    arbiters = [Arbiter(each) for each in wires.values()]
-    both = (Use("one", 1.0), Use("two", 2.0))
-    flows = [Flow(Demand(name, use), wires) for name, use in (("a", both), ("b", both[:1]))]
-    for flow in flows:
-        flow.limit_bytes_per_s = 12.0
-        for arbiter in arbiters:
-            if arbiter.id in flow.takes:
-                arbiter.add(flow)
-    ways = {flow: [each for each in arbiters if each.id in flow.takes] for flow in flows}
-    bargain = Bargain(ways, arbiters, dict.fromkeys(flows, 12.0))
-    while bargain.go_on():
-        pass
-    found = [min(bargain.answers[each][flow] for each in at) for flow, at in ways.items()]
-    assert found == pytest.approx([6.0, 6.0])
