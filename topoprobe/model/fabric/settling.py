@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from topoprobe.errors import ModelError
 from topoprobe.model.fabric.arbiter import Arbiter, Flow
@@ -110,12 +111,9 @@ def _without_implied(
     ways: Mapping[Flow, Sequence[Arbiter]],
 ) -> Mapping[Flow, Sequence[Arbiter]]:
     """Leave out arbiters all of whose flows cross another one that runs out no later."""
-    needed: dict[Arbiter, bool] = {}
-    for at in ways.values():
-        for arbiter in at:
-            if arbiter not in needed:
-                needed[arbiter] = not _is_implied(arbiter, ways[next(iter(arbiter.flows))])
-    return {flow: [arbiter for arbiter in at if needed[arbiter]] for flow, at in ways.items()}
+    arbiters = dict.fromkeys(chain.from_iterable(ways.values()))
+    needed = {each for each in arbiters if not _is_implied(each, ways[next(iter(each.flows))])}
+    return {flow: [each for each in at if each in needed] for flow, at in ways.items()}
 
 
 def _is_implied(arbiter: Arbiter, way: Sequence[Arbiter]) -> bool:
@@ -128,14 +126,13 @@ def _is_implied(arbiter: Arbiter, way: Sequence[Arbiter]) -> bool:
     for other in way:
         if other is arbiter:
             is_later = True
-            continue
-        there = other.flows
-        if len(there) >= len(flows):
+        elif flows.keys() <= other.flows.keys():
             ratio = arbiter.capacity_per_s / other.capacity_per_s
             if is_later:
                 ratio *= LATER_RATIO
+            there = other.flows
             for each, takes in flows.items():
-                if each not in there or takes > ratio * there[each]:
+                if takes > ratio * there[each]:
                     break
             else:
                 return True

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from dataclasses import replace
 
 import pytest
 
+from benchmarks import fluid
 from benchmarks.fluid import Flows, one_machine
 from benchmarks.trees import random_tree
 from topoprobe.errors import ModelError
@@ -41,6 +43,20 @@ def test_a_thousand_flows_on_a_machine_get_fair_rates(seed: int, is_equal: bool)
     if is_equal:
         demands = [replace(each, txn_bytes=128.0) for each in demands]
     resources = list(machine.resources.values())
+    rates = {name: got.rate_bytes_per_s for name, got in solve(resources, demands).items()}
+    assert breaches(resources, demands, rates) == []
+
+
+def test_flows_whose_wants_swing_in_a_ring_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With steps that are all alike they swing without end.
+    monkeypatch.setattr(fluid, "NUM_HOSTS", 8)
+    pod = fluid.one_pod()
+    flows = itertools.islice(Flows(pod, random.Random(920)).anywhere(), 800)
+    demands = [
+        replace(each, txn_bytes=min(each.txn_bytes, 256.0), cap_bytes_per_s=math.inf)
+        for each in flows
+    ]
+    resources = list(pod.resources.values())
     rates = {name: got.rate_bytes_per_s for name, got in solve(resources, demands).items()}
     assert breaches(resources, demands, rates) == []
 

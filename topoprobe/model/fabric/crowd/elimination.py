@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from topoprobe.model.fabric.crowd.table import Floats, Indices, Mask, sums
+from topoprobe.model.fabric.crowd.arbiters import Floats, Indices, Mask, sums
 
 SINGULAR = 1e-10
 ENOUGH = 0.01  # of the largest number in its row, for a pivot

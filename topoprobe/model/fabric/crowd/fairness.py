@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from topoprobe.model.fabric.crowd.table import Floats, Mask, Table
+from topoprobe.model.fabric.crowd.arbiters import Floats, Mask
+from topoprobe.model.fabric.crowd.table import Table
 
 
 def unheld(table: Table, rates: Floats, tolerance_ratio: float = 1e-9) -> Mask:
@@ -23,22 +24,23 @@ def unheld(table: Table, rates: Floats, tolerance_ratio: float = 1e-9) -> Mask:
     -------
     ndarray, shape (flows,), bool
     """
+    arbiters = table.arbiters
     more = 1.0 + tolerance_ratio
-    had = rates[table.flows] / table.grows  # turns, where a flow meets others first
+    had = rates[table.flows] / arbiters.grows  # turns, where a flow meets others first
     depths = np.zeros(len(had), dtype=np.int64)
-    for depth, ports in enumerate(table.ports):
+    for depth, ports in enumerate(arbiters.ports):
         depths[ports.entries] = depth
-    sums = [ports.sums(ports.turns * rates[table.flows[ports.entries]]) for ports in table.ports]
-    is_over = sums[0] > table.capacities * more
-    is_first = sums[0] * more >= table.capacities
+    sums = [ports.sums(ports.turns * rates[table.flows[ports.entries]]) for ports in arbiters.ports]
+    is_over = sums[0] > arbiters.capacities * more
+    is_first = sums[0] * more >= arbiters.capacities
     holds = np.zeros(len(had), dtype=bool)
-    for depth, ports in enumerate(table.ports):
+    for depth, ports in enumerate(arbiters.ports):
         # Of the children of each port, those that have as many turns as any other.
         here = np.flatnonzero(depths[ports.entries] == depth)
         entries, groups = ports.entries[here], ports.groups[here]
-        most = np.zeros(len(ports.firsts))
+        most = np.zeros(len(ports.arbiters))
         np.maximum.at(most, groups, had[entries])
-        inner = table.ports[depth + 1] if depth + 1 < len(table.ports) else None
+        inner = arbiters.ports[depth + 1] if depth + 1 < len(arbiters.ports) else None
         if inner is not None:
             np.maximum.at(most, inner.parents, sums[depth + 1])
         holds[entries] = is_first[groups] & (had[entries] * more >= most[groups])
@@ -46,5 +48,5 @@ def unheld(table: Table, rates: Floats, tolerance_ratio: float = 1e-9) -> Mask:
             is_first = is_first[inner.parents] & (sums[depth + 1] * more >= most[inner.parents])
     is_held = rates * more >= table.limits
     is_held[table.flows[holds]] = True
-    is_held[table.flows[is_over[table.ports[0].groups]]] = False
+    is_held[table.flows[is_over[arbiters.at]]] = False
     return ~is_held | (rates > table.limits * more)

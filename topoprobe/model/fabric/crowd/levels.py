@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from topoprobe.model.fabric.crowd.arbiters import Floats, Indices, Mask, Ports, sums
 from topoprobe.model.fabric.crowd.elimination import eliminate
-from topoprobe.model.fabric.crowd.table import Floats, Indices, Mask, Ports, Table, begins, sums
+from topoprobe.model.fabric.crowd.table import Table
 
 
 def rates_at(table: Table, held: Indices, near: Floats) -> Floats | None:
@@ -59,7 +60,7 @@ class _Levels:
         self._depths: list[_Inner] = []
         num, numbers = 0, np.zeros(0, dtype=np.int64)
         innermost = np.full(len(table.flows), -1)
-        for ports in table.ports:
+        for ports in table.arbiters.ports:
             has = ports.any(holds[ports.entries])
             before = numbers[ports.parents[has]] if self._depths else numbers
             numbers = num + np.cumsum(has) - 1
@@ -70,12 +71,14 @@ class _Levels:
         own = innermost[at]
         self._units = np.empty(num)
         for ports, has, _, before in self._depths[1:]:
-            self._units[before] = ports.turns[ports.firsts[has]]
-        self._units[own] = 1.0 / table.grows[at]
+            turns = np.empty(len(has))
+            turns[ports.groups] = ports.turns
+            self._units[before] = turns[has]
+        self._units[own] = 1.0 / table.arbiters.grows[at]
         # Of each flow that is held, the level on which its rate depends, and the rate at one.
         self._level, self._share = np.full(len(held), -1), np.zeros(len(held))
         self._level[self._is_held] = own
-        self._share[self._is_held] = self._units[own] * table.grows[at]
+        self._share[self._is_held] = self._units[own] * table.arbiters.grows[at]
         self._has_own = np.zeros(num, dtype=bool)
         self._has_own[own] = True
 
@@ -112,8 +115,8 @@ class _Levels:
         parts: list[tuple[Indices, Indices, Floats]] = []
         for ports, has, levels, before in self._depths:
             rows, scales = row_of[levels], np.ones(len(levels))
-            if ports is table.ports[0]:
-                right[rows] = table.capacities[has]
+            if ports is table.arbiters.ports[0]:
+                right[rows] = table.arbiters.capacities[has]
             else:
                 signs = np.where(is_turned[levels], -1.0, 1.0)
                 scales = signs / self._units[before]
@@ -140,9 +143,9 @@ class _Levels:
         row_of = np.arange(len(self._units))
         is_turned = np.zeros(len(self._units), dtype=bool)
         for _, _, levels, before in self._depths[:0:-1]:
-            first = begins(before)
-            first = first[~self._has_own[before[first]]]
-            outer, inner = before[first], levels[first]
+            outer, first = np.unique(before, return_index=True)
+            alone = ~self._has_own[outer]
+            outer, inner = outer[alone], levels[first[alone]]
             row_of[outer], row_of[inner] = row_of[inner], outer
             is_turned[inner] = True
         return row_of, is_turned

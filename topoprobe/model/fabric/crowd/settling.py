@@ -7,22 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from topoprobe.model.fabric.arbiter import Arbiter, Flow
+from topoprobe.model.fabric.crowd.arbiters import Floats, Indices, Mask
 from topoprobe.model.fabric.crowd.bargain import Bargain
 from topoprobe.model.fabric.crowd.fairness import unheld
 from topoprobe.model.fabric.crowd.levels import rates_at
-from topoprobe.model.fabric.crowd.table import Floats, Indices, Mask, Table, tabulate
+from topoprobe.model.fabric.crowd.table import Table, tabulate
 from topoprobe.model.fabric.demand import Allocation
 
-NEAR_RATIOS = (1e-2, 1e-3, 1e-5, 1e-8, 1e-11)  # how far flows still move when a guess is tried
+NEAR_RATIOS = 4 * (1e-2, 1e-3, 1e-5, 1e-8, 1e-11)  # how far flows still move at each guess
 TIED_RATIO = 1e-10  # answers that differ by less hold flows at the same arbiter
 
 
 def settle(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation] | None:
     """Give each flow its fair rate.
 
-    Flows bargain until they hardly move, which leaves each held by one arbiter, or by its limit:
-    a guess, from which rates follow exactly. If they are fair it was right; else the bargain goes
-    on.
+    Flows bargain until they hardly move, or for long, which leaves each held by one arbiter, or by
+    its limit: a guess, from which rates follow exactly. If they are fair it was right; else the
+    bargain goes on.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def settle(ways: Mapping[Flow, Sequence[Arbiter]]) -> dict[Flow, Allocation] | N
         if rates is None:
             continue
         if not unheld(table, rates).any():
-            return _allocations(ways, arbiters, rates, table.ports[0].groups[held], held < 0)
+            return _allocations(ways, arbiters, rates, table.arbiters.at[held], held < 0)
         bargain.take(rates, held)
     return None
 
@@ -69,8 +70,9 @@ def _held(table: Table, answers: Floats) -> Indices:
     """
     least = table.least(answers)
     most = least * (1.0 + TIED_RATIO)
-    has_less = np.where(answers > most[table.flows], 1.0, 0.0)
-    arbiters, num = table.ports[0], len(answers)
-    ranks = arbiters.sums(has_less)[arbiters.groups] * num + np.arange(num)
-    first = table.least(np.where(has_less, np.inf, ranks))
-    return np.where(table.limits <= most, -1, first.astype(np.int64) % num)
+    has_less = answers > most[table.flows]
+    at, num = table.arbiters.at, len(table.arbiters.capacities)
+    ranks = (np.bincount(at[has_less], minlength=num) * num + np.arange(num))[at]
+    ranks[has_less] = num * (len(at) + 1)
+    first = np.flatnonzero(ranks == np.minimum.reduceat(ranks, table.firsts)[table.flows])
+    return np.where(table.limits <= most, -1, first)
